@@ -19,7 +19,6 @@ const (
 	PermissionDenied
 	NotFound
 	MethodNotAllowed
-	NotAcceptable
 	WrongState
 	Conflict
 	ETagMismatch
@@ -42,7 +41,6 @@ var codeNames = [codeCount]string{
 	PermissionDenied:     "PERMISSION_DENIED",
 	NotFound:             "NOT_FOUND",
 	MethodNotAllowed:     "METHOD_NOT_ALLOWED",
-	NotAcceptable:        "NOT_ACCEPTABLE",
 	WrongState:           "WRONG_STATE",
 	Conflict:             "CONFLICT",
 	ETagMismatch:         "ETAG_MISMATCH",

@@ -1,0 +1,396 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"iter"
+)
+
+// Element is a view of one element of an XML document, such as OpenNebula sends inside a string.
+// Nothing is copied until a text is asked for. The zero Element has no name, no children, and no
+// text: asking for it is an error.
+//
+// Damage stays where it is. An element with a character or reference that XML has not, or with
+// tags that do not match, is handed over beside its error, and can still be walked as far as it is
+// sound; its siblings are not affected.
+type Element struct {
+	b       []byte // from its < to its last >
+	nameEnd int32
+	in0     int32 // its inside
+	in1     int32
+	depth   uint8
+	sound   bool // all of it was looked at, and is well-formed
+}
+
+// Document reads the XML document that a String holds, as far as its root element's tags; see
+// [Element.Children] for how what is inside is checked. A document that is cut off is Malformed.
+func (v Value) Document() (Element, error) {
+	if v.kind != String {
+		return Element{}, v.not(String)
+	}
+	// What cannot be resolved stays, and is then damage of the element that holds it.
+	text, err := content(v.inside(), true)
+	if err != nil {
+		return Element{}, v.fail(err)
+	}
+	e, err := parseDocument(text)
+	if err != nil {
+		return Element{}, v.fail(err)
+	}
+	return e, nil
+}
+
+// ParseDocument is the root element of an XML document in UTF-8. The text must not change as long
+// as one of its elements is used.
+func ParseDocument(text []byte) (Element, error) {
+	e, err := parseDocument(text)
+	if err != nil {
+		return Element{}, damage(err)
+	}
+	return e, nil
+}
+
+func damage(err error) error { return &Error{Kind: Malformed, Sent: true, Err: err} }
+
+func parseDocument(text []byte) (Element, error) {
+	if len(text) > maxReply {
+		return Element{}, errors.New("the document has more than 2 GiB")
+	}
+	i := skipMisc(text, len(text)-len(bytes.TrimPrefix(text, bom)))
+	if i == len(text) || text[i] != '<' {
+		return Element{}, errors.New("a document without a root element")
+	}
+	name, f, j, err := tag(text, i)
+	if err != nil {
+		return Element{}, err
+	}
+	if f == end {
+		return Element{}, errors.New("a document that begins with an end tag")
+	}
+	e := Element{b: text[i:], nameEnd: int32(1 + len(name)), in0: int32(j - i), in1: int32(j - i)}
+	if f == empty {
+		e.b = text[i:j:j]
+		return e, onlyMisc(text, j)
+	}
+	// The root's end is looked for from behind, as what is inside may be damaged.
+	k := bytes.LastIndex(text, append([]byte("</"), name...))
+	if k >= j {
+		got, _, next, err := tag(text, k)
+		if err == nil && bytes.Equal(got, name) && onlyMisc(text, next) == nil {
+			e.b, e.in1 = text[i:next:next], int32(k-i)
+			return e, nil
+		}
+	}
+	s := scan{b: text}
+	e, j, err = s.element(i, 0, false)
+	if err != nil {
+		return Element{}, err
+	}
+	return e, onlyMisc(text, j)
+}
+
+func onlyMisc(text []byte, i int) error {
+	if skipMisc(text, i) != len(text) {
+		return errors.New("something follows the root element")
+	}
+	return nil
+}
+
+// Name is the element's name, with its prefix if it has one.
+func (e Element) Name() string {
+	if e.b == nil {
+		return ""
+	}
+	return string(e.b[1:e.nameEnd])
+}
+
+// Raw is the element with its tags, as it stands in the document. It must not be changed.
+func (e Element) Raw() []byte { return e.b }
+
+// Text is the element's text with references and CDATA resolved, and blanks kept. It is an error
+// to ask for it where there are elements inside, or characters or references that XML has not.
+func (e Element) Text() (string, error) {
+	if e.b == nil {
+		return "", damage(errors.New("no element to read a text from"))
+	}
+	b, err := content(e.b[e.in0:e.in1], false)
+	if err != nil {
+		return "", damage(err)
+	}
+	return string(b), nil
+}
+
+// Check looks at all of an element, and gives an error where it is not well-formed. Elements that
+// Children and Each gave without an error are known to be.
+func (e Element) Check() error {
+	if e.sound {
+		return nil
+	}
+	if e.b == nil {
+		return damage(errors.New("no element to check"))
+	}
+	s := scan{b: e.b}
+	_, next, err := s.element(0, int(e.depth), true)
+	if err == nil && next != len(e.b) {
+		err = errors.New("an element that ends twice")
+	}
+	if err != nil {
+		return damage(err)
+	}
+	return nil
+}
+
+// Children are the elements directly inside, in their order; text between them is passed over.
+// A damaged one comes with an error of its own, and the next is the one after its end tag.
+func (e Element) Children() iter.Seq2[Element, error] {
+	return func(yield func(Element, error) bool) {
+		s := scan{b: e.b[:e.in1]}
+		for i := int(e.in0); ; {
+			n := bytes.IndexByte(s.b[i:], '<')
+			if n < 0 {
+				return
+			}
+			i += n
+			if c := s.at(i + 1); c == '!' || c == '?' {
+				if n, _ := s.section(i); n > 0 {
+					i += n
+					continue
+				}
+			}
+			child, next, err := s.child(i, e)
+			if err != nil {
+				err = damage(err)
+			}
+			if !yield(child, err) {
+				return
+			}
+			i = next
+		}
+	}
+}
+
+// Each are the Children of one name. A damaged child of another name comes too, with its error:
+// the damage may have cost it the name.
+func (e Element) Each(name string) iter.Seq2[Element, error] {
+	return func(yield func(Element, error) bool) {
+		for child, err := range e.Children() {
+			if err == nil && !child.is(name) {
+				continue
+			}
+			if !yield(child, err) {
+				return
+			}
+		}
+	}
+}
+
+func (e Element) is(name string) bool { return e.b != nil && string(e.b[1:e.nameEnd]) == name }
+
+// Child is the first child of that name, damaged or not; the zero Element and false where there
+// is none.
+func (e Element) Child(name string) (Element, bool) {
+	for child := range e.Children() {
+		if child.is(name) {
+			return child, true
+		}
+	}
+	return Element{}, false
+}
+
+// Path is the first child of the first child, and so on.
+func (e Element) Path(names ...string) (_ Element, ok bool) {
+	for _, name := range names {
+		if e, ok = e.Child(name); !ok {
+			return Element{}, false
+		}
+	}
+	return e, e.b != nil
+}
+
+// scan goes through a document.
+type scan struct {
+	b    []byte
+	open [maxDepth][]byte // names of the elements that are open
+	none [256]bool        // by a section's kind: no end of one is ahead, which keeps the search for it linear
+}
+
+func (s *scan) at(i int) byte {
+	if i >= len(s.b) {
+		return 0
+	}
+	return s.b[i]
+}
+
+// section is section for s.b[i:].
+func (s *scan) section(i int) (size int, text []byte) {
+	b := s.b[i:]
+	if len(b) < 3 || s.none[b[2]] && b[1] == '!' || s.none['?'] && b[1] == '?' {
+		return 0, nil
+	}
+	size, text = section(b)
+	if size == 0 {
+		switch {
+		case b[1] == '?':
+			s.none['?'] = true
+		case bytes.HasPrefix(b, cdataOpen), bytes.HasPrefix(b, commentOpen):
+			s.none[b[2]] = true
+		}
+	}
+	return size, text
+}
+
+// child reads the child of parent whose < is at i. A damaged one is what lies between its tags,
+// together with the error.
+func (s *scan) child(i int, parent Element) (e Element, next int, err error) {
+	e, next, err = s.element(i, int(parent.depth)+1, !parent.sound)
+	if err == nil {
+		return e, next, nil
+	}
+	name, f, j, tagErr := tag(s.b, i)
+	if tagErr != nil || f == end {
+		// Nothing is known but that something is wrong up to the next tag.
+		next = i + 1
+		if n := bytes.IndexByte(s.b[next:], '<'); n >= 0 {
+			next += n
+		} else {
+			next = len(s.b)
+		}
+		return Element{b: s.b[i:next:next], nameEnd: 1, in0: 1, in1: 1, depth: parent.depth + 1}, next, err
+	}
+	in1, next := s.resume(j, name)
+	return Element{
+		b: s.b[i:next:next], nameEnd: int32(1 + len(name)),
+		in0: int32(j - i), in1: int32(in1 - i), depth: parent.depth + 1,
+	}, next, err
+}
+
+// maxResume bounds how many end tags are tried to find a damaged element's own.
+const maxResume = 64
+
+// resume finds where a damaged element ends whose inside begins at i: at the first end tag of its
+// name that is followed by another element of that name, or by nothing; or else, at the first.
+// CDATA sections and comments are passed over whole: a value must not be able to end its element.
+func (s *scan) resume(i int, name []byte) (in1, next int) {
+	in1, next = len(s.b), len(s.b)
+	found := 0
+	for found < maxResume {
+		n := bytes.IndexByte(s.b[i:], '<')
+		if n < 0 {
+			return in1, next
+		}
+		i += n
+		if n, _ := s.section(i); n > 0 {
+			i += n
+			continue
+		}
+		got, f, j, err := tag(s.b, i)
+		if err != nil || f != end || !bytes.Equal(got, name) {
+			i++
+			continue
+		}
+		if found++; found == 1 {
+			in1, next = i, j
+		}
+		if s.fresh(j, name) {
+			return i, j
+		}
+		i = j
+	}
+	return in1, next
+}
+
+// fresh reports whether an element of that name, or nothing, is next.
+func (s *scan) fresh(i int, name []byte) bool {
+	n := bytes.IndexByte(s.b[i:], '<')
+	if n < 0 {
+		return true
+	}
+	got, f, _, err := tag(s.b, i+n)
+	return err == nil && f != end && bytes.Equal(got, name)
+}
+
+// element reads the element whose < is at i, down to its last level. With check, its characters,
+// references and names are looked at too; without, they are known to be good.
+func (s *scan) element(i, depth int, check bool) (e Element, next int, err error) {
+	first := i
+	var open int
+	for {
+		name, f, j, err := tag(s.b, i)
+		if err != nil {
+			return e, j, at(err, i)
+		}
+		switch f {
+		case start:
+			if depth+open >= maxDepth {
+				return e, j, at(errDeep, i)
+			}
+			s.open[open] = name
+			open++
+		case end:
+			if open == 0 || check && !bytes.Equal(s.open[open-1], name) {
+				return e, j, at(errors.New("an end tag without its start"), i)
+			}
+			open--
+		case empty:
+			if depth+open >= maxDepth {
+				return e, j, at(errDeep, i)
+			}
+		}
+		if i == first {
+			e = Element{nameEnd: int32(1 + len(name)), in0: int32(j - first), depth: uint8(depth), sound: true}
+		}
+		if open == 0 {
+			e.b = s.b[first:j:j]
+			e.in1 = e.in0
+			if f == end {
+				e.in1 = int32(i - first)
+			}
+			if check {
+				err = checkText(e.b)
+			}
+			return e, j, err
+		}
+		if i, err = s.text(j, check); err != nil {
+			return e, i, err
+		}
+	}
+}
+
+// text goes from i to the next tag.
+func (s *scan) text(i int, check bool) (next int, err error) {
+	for {
+		n := bytes.IndexByte(s.b[i:], '<')
+		if n < 0 {
+			return len(s.b), at(errEnds, len(s.b))
+		}
+		if check {
+			if err := checkReferences(s.b[i : i+n]); err != nil {
+				return i, at(err, i)
+			}
+		}
+		i += n
+		if c := s.at(i + 1); c != '!' && c != '?' {
+			return i, nil
+		}
+		n, _ = s.section(i)
+		if n == 0 {
+			return i, at(unfinished(s.b[i:]), i)
+		}
+		i += n
+	}
+}
+
+// checkReferences looks at the references of a text without markup.
+func checkReferences(b []byte) error {
+	for {
+		i := bytes.IndexByte(b, '&')
+		if i < 0 {
+			return nil
+		}
+		_, size := reference(b[i:])
+		if size == 0 {
+			return errors.New("a reference that is not one of XML's")
+		}
+		b = b[i+size:]
+	}
+}

@@ -1,0 +1,763 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kolo/xmlrpc"
+)
+
+// Reply is the reply to one call, whole. It is safe for concurrent use, and so are its values.
+type Reply struct {
+	method string
+	body   []byte
+	once   sync.Once
+	doc    *doc
+	top    Value
+	err    error
+}
+
+// Size is the length of the reply's body in bytes.
+func (r *Reply) Size() int { return len(r.body) }
+
+// Value is the reply's one value. The first call scans the whole reply, so that the structure of
+// what it gives is sound down to the last level; only the contents of scalars are looked at later.
+// The error is a *Fault for a fault, and otherwise an *Error: Cut where the reply ends early,
+// Malformed where it is not XML-RPC.
+func (r *Reply) Value() (Value, error) {
+	r.once.Do(r.scan)
+	return r.top, r.err
+}
+
+func (r *Reply) scan() {
+	d := &doc{method: r.method, b: r.body}
+	r.doc = d
+	top, fault, err := d.response()
+	switch {
+	case errors.Is(err, errEnds):
+		r.err = &Error{Method: r.method, Kind: Cut, Sent: true, Err: err}
+	case err != nil:
+		r.err = &Error{Method: r.method, Kind: Malformed, Sent: true, Err: err}
+	case fault:
+		r.err = asFault(top)
+	default:
+		r.top = top
+	}
+}
+
+// asFault reads the struct of a <fault>.
+func asFault(v Value) error {
+	code, okCode, err := v.Member("faultCode")
+	if err != nil {
+		return err
+	}
+	text, okText, err := v.Member("faultString")
+	if err != nil {
+		return err
+	}
+	if !okCode || !okText {
+		return v.fail(errors.New("a fault without its code or text"))
+	}
+	n, err := code.Int()
+	if err != nil {
+		return err
+	}
+	if n != int64(int(n)) {
+		return code.fail(errors.New("a fault's code is out of range"))
+	}
+	s, err := text.Str()
+	if err != nil {
+		return err
+	}
+	return &Fault{Method: v.d.method, Code: int(n), Text: s}
+}
+
+// Decode fills v, a pointer, by way of kolo/xmlrpc. It is for small replies whose every value has
+// its type written down, as oned's have; others are refused as Malformed, because kolo trims
+// untyped strings, loses its place on an empty one, and reads a text only up to a CDATA section.
+// Errors are those of Value.
+func (r *Reply) Decode(v any) (err error) {
+	top, err := r.Value()
+	if err != nil {
+		return err
+	}
+	if r.doc.special {
+		return top.fail(errors.New("it has untyped values or CDATA, which have to be read by Value"))
+	}
+	defer func() {
+		// kolo reflects on v without looking whether it can be set.
+		if recover() != nil {
+			err = top.fail(fmt.Errorf("it cannot be decoded into a %T", v))
+		}
+	}()
+	if err := xmlrpc.Response(r.body).Unmarshal(v); err != nil {
+		// kolo's and strconv's texts quote what they could not read.
+		return top.fail(fmt.Errorf("it does not fit a %T", v))
+	}
+	return nil
+}
+
+// Kind is the type of a value.
+type Kind uint8
+
+// The types that XML-RPC has, <nil/> included. A value without a type is a String.
+const (
+	Invalid Kind = iota // the zero Value
+	String
+	Int
+	Bool
+	Double
+	DateTime
+	Base64
+	Nil
+	Array
+	Struct
+)
+
+var kindNames = [...]string{"nothing", "string", "int", "boolean", "double", "dateTime", "base64", "nil", "array", "struct"}
+
+func (k Kind) String() string {
+	if int(k) >= len(kindNames) {
+		return "unknown"
+	}
+	return kindNames[k]
+}
+
+// kinds are the types by their tags, <array> and <struct> apart.
+var kinds = map[string]Kind{
+	"string":           String,
+	"int":              Int,
+	"i1":               Int,
+	"i2":               Int,
+	"i4":               Int,
+	"i8":               Int,
+	"ex:i8":            Int,
+	"boolean":          Bool,
+	"double":           Double,
+	"dateTime.iso8601": DateTime,
+	"base64":           Base64,
+	"nil":              Nil,
+	"ex:nil":           Nil,
+}
+
+// doc is a reply's body with what the first scan learnt.
+type doc struct {
+	method  string
+	b       []byte
+	jumps   []jump // of each array and struct, in the order of their start
+	indexed bool   // jumps is complete
+	special bool   // there is an untyped value or a CDATA section
+}
+
+// noteSpecial notes what kolo cannot read. After the first scan a doc never changes.
+func (d *doc) noteSpecial() {
+	if !d.indexed {
+		d.special = true
+	}
+}
+
+// jump leads over an array or struct.
+type jump struct {
+	end  int32 // place of </data> or </struct>
+	next int32 // number of arrays and structs that begin before end
+}
+
+// Value is a view of one value of a reply. The zero Value is Invalid, and each of its methods says so.
+type Value struct {
+	d          *doc
+	raw0, raw1 int32 // between <value> and </value>
+	in0, in1   int32 // between the type's tags
+	ord        int32 // index of its jump, for an array or struct
+	kind       Kind
+}
+
+// Member is a named value of a struct.
+type Member struct {
+	Name  string
+	Value Value
+}
+
+// response reads <methodResponse> from its first byte to its last.
+func (d *doc) response() (top Value, fault bool, err error) {
+	i := skipMisc(d.b, len(d.b)-len(bytes.TrimPrefix(d.b, bom)))
+	if i, err = d.expect(i, "methodResponse", start); err != nil {
+		return top, false, err
+	}
+	i = skipMisc(d.b, i)
+	around := []string{"params", "param"}
+	if name, _, _, err := d.tag(i); err == nil && string(name) == "fault" {
+		around, fault = []string{"fault"}, true
+	}
+	for _, name := range around {
+		if i, err = d.expect(i, name, start); err != nil {
+			return top, false, err
+		}
+	}
+	top, i, _, err = d.value(skipMisc(d.b, i), 0, 1)
+	if err != nil {
+		return top, false, err
+	}
+	if len(around) == 2 {
+		around[0], around[1] = around[1], around[0]
+	}
+	for _, name := range append(around, "methodResponse") {
+		if i, err = d.expect(i, name, end); err != nil {
+			return top, false, err
+		}
+	}
+	if i = skipMisc(d.b, i); i != len(d.b) {
+		return top, false, at(errors.New("something follows the reply's end"), i)
+	}
+	d.indexed = true
+	return top, fault, nil
+}
+
+var bom = []byte("\xef\xbb\xbf")
+
+// isReply reports whether b begins as a reply.
+func isReply(b []byte) bool {
+	d := &doc{b: b}
+	_, err := d.expect(len(b)-len(bytes.TrimPrefix(b, bom)), "methodResponse", start)
+	return err == nil
+}
+
+// tag reads the tag at i.
+func (d *doc) tag(i int) (name []byte, f form, next int, err error) {
+	switch {
+	case i >= len(d.b):
+		return nil, start, i, at(errEnds, i)
+	case d.b[i] != '<':
+		return nil, start, i, at(errors.New("text where a tag belongs"), i)
+	case i+1 < len(d.b) && (d.b[i+1] == '!' || d.b[i+1] == '?'):
+		return nil, start, i, at(unfinished(d.b[i:]), i)
+	}
+	if name, f, next, err = tag(d.b, i); err != nil {
+		err = at(err, i)
+	}
+	return name, f, next, err
+}
+
+// expect reads a tag of that name and form after blanks and comments.
+func (d *doc) expect(i int, name string, f form) (next int, err error) {
+	i = skipMisc(d.b, i)
+	got, g, next, err := d.tag(i)
+	if err != nil {
+		return next, err
+	}
+	if string(got) != name || g != f {
+		return next, at(fmt.Errorf("no %s%s", [...]string{"<", "</", "empty <"}[f], name), i)
+	}
+	return next, nil
+}
+
+// value reads the <value> at i. ord is the number of arrays and structs before it; nextOrd the one
+// after it. In the first scan it goes through arrays and structs, later it jumps over them.
+func (d *doc) value(i int, ord int32, depth int) (v Value, next int, nextOrd int32, err error) {
+	name, f, j, err := d.tag(i)
+	if err != nil {
+		return v, j, ord, err
+	}
+	if string(name) != "value" || f == end {
+		return v, j, ord, at(errors.New("no <value"), i)
+	}
+	v = Value{d: d, kind: String, raw0: int32(j), raw1: int32(j), in0: int32(j), in1: int32(j), ord: ord}
+	if f == empty {
+		d.noteSpecial()
+		return v, j, ord, nil
+	}
+	if k := skipMisc(d.b, j); k < len(d.b) && d.b[k] == '<' && k+1 < len(d.b) && d.b[k+1] != '/' && d.b[k+1] != '!' {
+		return d.typed(v, k, depth)
+	}
+	k, _, err := skipText(d.b, j)
+	if err != nil {
+		return v, k, ord, at(err, k)
+	}
+	d.noteSpecial()
+	v.in1, v.raw1 = int32(k), int32(k)
+	next, err = d.expect(k, "value", end)
+	return v, next, ord, err
+}
+
+// typed reads the element at i, which says a value's type, and the value's end.
+func (d *doc) typed(v Value, i int, depth int) (_ Value, next int, ord int32, err error) {
+	ord = v.ord
+	name, f, j, err := d.tag(i)
+	if err != nil {
+		return v, j, ord, err
+	}
+	switch string(name) {
+	case "array", "struct":
+		j, ord, err = d.container(&v, string(name), f, j, depth)
+	default:
+		j, err = d.single(&v, name, f, j)
+	}
+	if err != nil {
+		return v, j, ord, err
+	}
+	j = skipMisc(d.b, j)
+	v.raw1 = int32(j)
+	next, err = d.expect(j, "value", end)
+	return v, next, ord, err
+}
+
+// single reads a scalar after its start tag.
+func (d *doc) single(v *Value, name []byte, f form, i int) (next int, err error) {
+	var known bool
+	if v.kind, known = kinds[string(name)]; !known {
+		return i, at(errors.New("a type that XML-RPC has not"), i)
+	}
+	v.in0, v.in1 = int32(i), int32(i)
+	if f == empty {
+		return i, nil
+	}
+	j, plain, err := skipText(d.b, i)
+	if err != nil {
+		return j, at(err, j)
+	}
+	if !plain {
+		d.noteSpecial()
+	}
+	v.in1 = int32(j)
+	got, f, next, err := d.tag(j)
+	if err == nil && (f != end || !bytes.Equal(got, name)) {
+		err = at(fmt.Errorf("no </%s", v.kind), j)
+	}
+	return next, err
+}
+
+// container reads an array or struct after its start tag.
+func (d *doc) container(v *Value, name string, f form, i, depth int) (next int, ord int32, err error) {
+	ord = v.ord
+	if depth >= maxDepth {
+		return i, ord, at(errDeep, i)
+	}
+	v.kind = Struct
+	if name == "array" {
+		v.kind = Array
+		if f == start {
+			i = skipMisc(d.b, i)
+			var got []byte
+			if got, f, i, err = d.tag(i); err != nil {
+				return i, ord, err
+			}
+			if string(got) != "data" || f == end {
+				return i, ord, at(errors.New("no <data"), i)
+			}
+			if f == empty {
+				d.leaf(v, i)
+				next, err = d.expect(i, "array", end)
+				return next, ord + 1, err
+			}
+		}
+	}
+	if f == empty {
+		d.leaf(v, i)
+		return i, ord + 1, nil
+	}
+	v.in0 = int32(i)
+	if d.indexed {
+		j := d.jumps[ord]
+		v.in1, ord = j.end, j.next
+	} else if ord, err = d.through(v, depth); err != nil {
+		return i, ord, err
+	}
+	i = int(v.in1)
+	if v.kind == Array {
+		if i, err = d.expect(i, "data", end); err != nil {
+			return i, ord, err
+		}
+	}
+	next, err = d.expect(i, name, end)
+	return next, ord, err
+}
+
+// leaf notes an array or struct that has no inside.
+func (d *doc) leaf(v *Value, i int) {
+	v.in0, v.in1 = int32(i), int32(i)
+	if !d.indexed {
+		d.jumps = append(d.jumps, jump{end: int32(i), next: v.ord + 1})
+	}
+}
+
+// through is the first scan of an array or struct: it finds its end, and notes it.
+func (d *doc) through(v *Value, depth int) (ord int32, err error) {
+	d.jumps = append(d.jumps, jump{})
+	c := cursor{d: d, i: int(v.in0), ord: v.ord + 1, depth: depth + 1}
+	for {
+		var more bool
+		if more, err = c.next(v.kind); err != nil {
+			return c.ord, err
+		}
+		if !more {
+			v.in1 = int32(c.i)
+			d.jumps[v.ord] = jump{end: int32(c.i), next: c.ord}
+			return c.ord, nil
+		}
+	}
+}
+
+// cursor goes through the values inside an array or struct.
+type cursor struct {
+	d     *doc
+	i     int
+	ord   int32
+	depth int
+	name  []byte // of the member, escaped
+	value Value
+}
+
+// next reads the next item or member; there is none at an end tag.
+func (c *cursor) next(k Kind) (more bool, err error) {
+	c.i = skipMisc(c.d.b, c.i)
+	if bytes.HasPrefix(c.d.b[c.i:], endOpen) {
+		return false, nil
+	}
+	if k == Struct {
+		if err := c.member(); err != nil {
+			return false, err
+		}
+	}
+	c.value, c.i, c.ord, err = c.d.value(c.i, c.ord, c.depth)
+	if err == nil && k == Struct {
+		c.i, err = c.d.expect(c.i, "member", end)
+	}
+	return err == nil, err
+}
+
+var endOpen = []byte("</")
+
+// member reads a member up to its value.
+func (c *cursor) member() (err error) {
+	if c.i, err = c.d.expect(c.i, "member", start); err != nil {
+		return err
+	}
+	i := skipMisc(c.d.b, c.i)
+	got, f, i, err := c.d.tag(i)
+	if err != nil {
+		return err
+	}
+	if string(got) != "name" || f == end {
+		return at(errors.New("no <name"), i)
+	}
+	c.name = nil
+	if f == start {
+		j, plain, err := skipText(c.d.b, i)
+		if err != nil {
+			return at(err, j)
+		}
+		if !plain {
+			c.d.noteSpecial()
+		}
+		c.name = c.d.b[i:j]
+		if i, err = c.d.expect(j, "name", end); err != nil {
+			return err
+		}
+	}
+	c.i = skipMisc(c.d.b, i)
+	return nil
+}
+
+// fail is a Malformed error about v.
+func (v Value) fail(err error) error {
+	e := &Error{Kind: Malformed, Sent: true, Err: err}
+	if v.d != nil {
+		e.Method = v.d.method
+		e.Err = at(err, int(v.raw0))
+	}
+	return e
+}
+
+func (v Value) not(want Kind) error {
+	return v.fail(fmt.Errorf("a value of type %s where %s belongs", v.kind, want))
+}
+
+// Kind is the value's type.
+func (v Value) Kind() Kind { return v.kind }
+
+// Raw is what stands between <value> and </value>, type tags included and still escaped: the same
+// for the same value from the same backend. It must not be changed.
+func (v Value) Raw() []byte {
+	if v.d == nil {
+		return nil
+	}
+	return v.d.b[v.raw0:v.raw1:v.raw1]
+}
+
+// inside is what stands between the type's tags.
+func (v Value) inside() []byte {
+	if v.d == nil {
+		return nil
+	}
+	return v.d.b[v.in0:v.in1:v.in1]
+}
+
+// Str is the text of a String, verbatim but for what is escaped: blanks and line ends are kept.
+func (v Value) Str() (string, error) {
+	if v.kind != String {
+		return "", v.not(String)
+	}
+	b, err := content(v.inside(), false)
+	if err != nil {
+		return "", v.fail(err)
+	}
+	return string(b), nil
+}
+
+// text is a scalar's text without the blanks around it.
+func (v Value) text(want Kind, also ...Kind) (string, error) {
+	ok := v.kind == want
+	for _, k := range also {
+		ok = ok || v.kind == k
+	}
+	if !ok {
+		return "", v.not(want)
+	}
+	b, err := content(v.inside(), false)
+	if err != nil {
+		return "", v.fail(err)
+	}
+	return string(bytes.TrimSpace(b)), nil
+}
+
+// Int is an Int, or a String that is a decimal number, as XenAPI writes every integer.
+func (v Value) Int() (int64, error) {
+	s, err := v.text(Int, String)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, v.fail(errors.New("not a decimal integer of 64 bits"))
+	}
+	return n, nil
+}
+
+// Bool is a Bool: 1 or 0, or true or false.
+func (v Value) Bool() (bool, error) {
+	s, err := v.text(Bool)
+	if err != nil {
+		return false, err
+	}
+	switch s {
+	case "1", "true":
+		return true, nil
+	case "0", "false":
+		return false, nil
+	}
+	return false, v.fail(errors.New("not a boolean"))
+}
+
+// Float is a Double, an Int, or a String that is a number. xapi writes nan, inf and -inf too.
+func (v Value) Float() (float64, error) {
+	s, err := v.text(Double, Int, String)
+	if err != nil {
+		return 0, err
+	}
+	switch strings.ToLower(s) {
+	case "nan", "-nan", "+nan":
+		return math.NaN(), nil
+	case "inf", "+inf", "infinity", "+infinity":
+		return math.Inf(1), nil
+	case "-inf", "-infinity", "neg_infinity":
+		return math.Inf(-1), nil
+	}
+	if strings.Trim(s, "0123456789+-.eE") == "" {
+		// The characters at the ends decide: what ParseFloat takes beyond, hexadecimal and
+		// underscores, is not a double of XML-RPC.
+		if f, err := strconv.ParseFloat(s, 64); err == nil {
+			return f, nil
+		}
+	}
+	return 0, v.fail(errors.New("not a number"))
+}
+
+// timeLayouts are the forms of dateTime.iso8601 met, xapi's first. Parse takes a fraction of a
+// second after each of them, and a time without a zone as UTC.
+var timeLayouts = func() (layouts []string) {
+	for _, date := range []string{"20060102", "2006-01-02"} {
+		for _, clock := range []string{"T15:04:05", "T150405"} {
+			for _, zone := range []string{"Z07:00", "", "Z0700", "Z07"} {
+				layouts = append(layouts, date+clock+zone)
+			}
+		}
+	}
+	return layouts
+}()
+
+// Time is a DateTime, or a String that is one, in UTC.
+func (v Value) Time() (time.Time, error) {
+	s, err := v.text(DateTime, String)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, layout := range timeLayouts {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, v.fail(errors.New("not a date and time"))
+}
+
+// Bytes is a Base64.
+func (v Value) Bytes() ([]byte, error) {
+	if v.kind != Base64 {
+		return nil, v.not(Base64)
+	}
+	b, err := content(v.inside(), false)
+	if err != nil {
+		return nil, v.fail(err)
+	}
+	// The decoder skips line ends, not other blanks.
+	b = bytes.Map(func(r rune) rune {
+		if r == ' ' || r == '\t' {
+			return -1
+		}
+		return r
+	}, b)
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(b)))
+	n, err := base64.StdEncoding.Decode(out, b)
+	if err != nil {
+		return nil, v.fail(errors.New("not base64"))
+	}
+	return out[:n], nil
+}
+
+// Items are an Array's values, in their order. For another type they are one error.
+func (v Value) Items() iter.Seq2[Value, error] {
+	return func(yield func(Value, error) bool) {
+		for c, err := range v.each(Array) {
+			if err != nil {
+				yield(Value{}, err)
+				return
+			}
+			if !yield(c.value, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Members are a Struct's, in their order. For another type they are one error.
+func (v Value) Members() iter.Seq2[Member, error] {
+	return func(yield func(Member, error) bool) {
+		for c, err := range v.each(Struct) {
+			var name []byte
+			if err == nil {
+				if name, err = content(c.name, false); err != nil {
+					err = v.fail(err)
+				}
+			}
+			if err != nil {
+				yield(Member{}, err)
+				return
+			}
+			if !yield(Member{string(name), c.value}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Member is the first member of a Struct that has that name.
+func (v Value) Member(name string) (Value, bool, error) {
+	for c, err := range v.each(Struct) {
+		if err != nil {
+			return Value{}, false, err
+		}
+		got, err := content(c.name, false)
+		if err != nil {
+			return Value{}, false, v.fail(err)
+		}
+		if string(got) == name {
+			return c.value, true, nil
+		}
+	}
+	return Value{}, false, nil
+}
+
+// each goes through an array's or struct's inside.
+func (v Value) each(k Kind) iter.Seq2[*cursor, error] {
+	return func(yield func(*cursor, error) bool) {
+		if v.kind != k {
+			yield(nil, v.not(k))
+			return
+		}
+		c := cursor{d: v.d, i: int(v.in0), ord: v.ord + 1}
+		for c.i < int(v.in1) {
+			more, err := c.next(k)
+			if err != nil {
+				yield(nil, v.fail(err))
+				return
+			}
+			if !more || !yield(&c, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Any is the value as string, int64, bool, float64, time.Time, []byte, nil, []any or
+// map[string]any. Of members with the same name the first counts, as for Member.
+func (v Value) Any() (any, error) {
+	switch v.kind {
+	case String:
+		return v.Str()
+	case Int:
+		return v.Int()
+	case Bool:
+		return v.Bool()
+	case Double:
+		return v.Float()
+	case DateTime:
+		return v.Time()
+	case Base64:
+		return v.Bytes()
+	case Nil:
+		return nil, nil
+	case Array:
+		return v.anyItems()
+	case Struct:
+		return v.anyMembers()
+	}
+	return nil, v.fail(errors.New("no value"))
+}
+
+func (v Value) anyItems() (any, error) {
+	items := []any{}
+	for item, err := range v.Items() {
+		if err != nil {
+			return nil, err
+		}
+		a, err := item.Any()
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, a)
+	}
+	return items, nil
+}
+
+func (v Value) anyMembers() (any, error) {
+	members := map[string]any{}
+	for m, err := range v.Members() {
+		if err != nil {
+			return nil, err
+		}
+		a, err := m.Value.Any()
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := members[m.Name]; !twice {
+			members[m.Name] = a
+		}
+	}
+	return members, nil
+}

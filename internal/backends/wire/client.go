@@ -218,7 +218,6 @@ func (c *Client) exchange(ctx context.Context, x *exchange, body []byte) (*Reply
 		return nil, err
 	}
 	defer resp.Body.Close()
-	x.answered = true
 	if resp.StatusCode != http.StatusOK {
 		return nil, &Error{Kind: Status, Status: resp.StatusCode}
 	}
@@ -277,8 +276,6 @@ type exchange struct {
 	conn      *countedConn
 	base      int64 // bytes that conn had written before this call
 	connected bool
-	begun     bool // a byte of the reply came
-	answered  bool // the reply's header came
 	sent      bool // bytes were written to an earlier connection
 }
 
@@ -296,7 +293,6 @@ func (x *exchange) trace() *httptrace.ClientTrace {
 				x.base = x.conn.written.Load()
 			}
 		},
-		GotFirstResponseByte: func() { x.begun = true },
 	}
 }
 
@@ -320,6 +316,9 @@ func (x *exchange) fail(ctx context.Context, err error) *Error {
 		e.Kind, e.Err = Unreachable, err
 	case lost(err):
 		e.Kind, e.Err = Cut, err
+	case x.conn != nil && x.conn.ended.Load():
+		// net/http complains about the half line that came last.
+		e.Kind, e.Err = Cut, io.ErrUnexpectedEOF
 	case strings.Contains(err.Error(), "response headers exceeded"):
 		e.Kind = TooLarge
 	default:
@@ -354,10 +353,19 @@ func lost(err error) bool {
 }
 
 // countedConn counts the bytes that may have left. It counts them before they are written, because
-// a call can be given up in the middle of a write.
+// a call can be given up in the middle of a write. It also notes that the other side sent its last.
 type countedConn struct {
 	net.Conn
 	written atomic.Int64
+	ended   atomic.Bool
+}
+
+func (c *countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err == io.EOF {
+		c.ended.Store(true)
+	}
+	return n, err
 }
 
 func (c *countedConn) Write(b []byte) (int, error) {

@@ -104,7 +104,7 @@ func skipMisc(b []byte, i int) int {
 		switch {
 		case isSpace(b[i]):
 			i++
-		case b[i] == '<' && !bytes.HasPrefix(b[i:], cdataOpen):
+		case b[i] == '<' && i+1 < len(b) && (b[i+1] == '?' || bytes.HasPrefix(b[i:], commentOpen)):
 			n, _ := section(b[i:])
 			if n == 0 {
 				return i

@@ -24,7 +24,7 @@ func checkText[T string | []byte](s T) error {
 
 // badChar is the place of the first character that is not one of XML 1.0's, or -1.
 func badChar[T string | []byte](s T) int {
-	for i := 0; i < len(s); {
+	for i := plainRun(s, 0); i < len(s); i = plainRun(s, i) {
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if c < ' ' && c != '\t' && c != '\n' && c != '\r' {
@@ -40,6 +40,21 @@ func badChar[T string | []byte](s T) int {
 		i += size
 	}
 	return -1
+}
+
+// plainRun is the place after the groups of eight bytes from i on that are all ASCII without
+// control characters, which is nearly everything a backend sends.
+func plainRun[T string | []byte](s T, i int) int {
+	const tops, blanks = 0x8080808080808080, 0x2020202020202020
+	for ; i+8 <= len(s); i += 8 {
+		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		// A byte below a blank borrows into its top bit; one beyond ASCII has it anyway.
+		if (w-blanks|w)&tops != 0 {
+			break
+		}
+	}
+	return i
 }
 
 // isChar is the production Char of XML 1.0.

@@ -248,6 +248,9 @@ func (d *doc) tag(i int) (name []byte, f form, next int, err error) {
 // expect reads a tag of that name and form after blanks and comments.
 func (d *doc) expect(i int, name string, f form) (next int, err error) {
 	i = skipMisc(d.b, i)
+	if next := bare(d.b, i, name, f); next > 0 {
+		return next, nil
+	}
 	got, g, next, err := d.tag(i)
 	if err != nil {
 		return next, err
@@ -256,6 +259,21 @@ func (d *doc) expect(i int, name string, f form) (next int, err error) {
 		return next, at(fmt.Errorf("no %s%s", [...]string{"<", "</", "empty <"}[f], name), i)
 	}
 	return next, nil
+}
+
+// bare is the place after the tag at i, if that is the one looked for and has nothing but its name,
+// and otherwise 0.
+func bare(b []byte, i int, name string, f form) int {
+	open := "<"
+	if f == end {
+		open = "</"
+	}
+	j := i + len(open)
+	k := j + len(name)
+	if k < len(b) && b[k] == '>' && string(b[i:j]) == open && string(b[j:k]) == name {
+		return k + 1
+	}
+	return 0
 }
 
 // value reads the <value> at i. ord is the number of arrays and structs before it; nextOrd the one
@@ -294,10 +312,14 @@ func (d *doc) typed(v Value, i int, depth int) (_ Value, next int, ord int32, er
 		return v, j, ord, err
 	}
 	switch string(name) {
-	case "array", "struct":
-		j, ord, err = d.container(&v, string(name), f, j, depth)
+	case "array":
+		v.kind = Array
+		v, j, ord, err = d.container(v, "array", f, j, depth)
+	case "struct":
+		v.kind = Struct
+		v, j, ord, err = d.container(v, "struct", f, j, depth)
 	default:
-		j, err = d.single(&v, name, f, j)
+		v, j, err = d.single(v, name, f, j)
 	}
 	if err != nil {
 		return v, j, ord, err
@@ -309,18 +331,18 @@ func (d *doc) typed(v Value, i int, depth int) (_ Value, next int, ord int32, er
 }
 
 // single reads a scalar after its start tag.
-func (d *doc) single(v *Value, name []byte, f form, i int) (next int, err error) {
+func (d *doc) single(v Value, name []byte, f form, i int) (_ Value, next int, err error) {
 	var known bool
 	if v.kind, known = kinds[string(name)]; !known {
-		return i, at(errors.New("a type that XML-RPC has not"), i)
+		return v, i, at(errors.New("a type that XML-RPC has not"), i)
 	}
 	v.in0, v.in1 = int32(i), int32(i)
 	if f == empty {
-		return i, nil
+		return v, i, nil
 	}
 	j, plain, err := skipText(d.b, i)
 	if err != nil {
-		return j, at(err, j)
+		return v, j, at(err, j)
 	}
 	if !plain {
 		d.noteSpecial()
@@ -328,141 +350,119 @@ func (d *doc) single(v *Value, name []byte, f form, i int) (next int, err error)
 	v.in1 = int32(j)
 	got, f, next, err := d.tag(j)
 	if err == nil && (f != end || !bytes.Equal(got, name)) {
-		err = at(fmt.Errorf("no </%s", v.kind), j)
+		err = at(fmt.Errorf("no end tag of a %s", v.kind), j)
 	}
-	return next, err
+	return v, next, err
 }
 
 // container reads an array or struct after its start tag.
-func (d *doc) container(v *Value, name string, f form, i, depth int) (next int, ord int32, err error) {
+func (d *doc) container(v Value, name string, f form, i, depth int) (_ Value, next int, ord int32, err error) {
 	ord = v.ord
-	if depth >= maxDepth {
-		return i, ord, at(errDeep, i)
+	if depth > maxDepth {
+		return v, i, ord, at(errDeep, i)
 	}
-	v.kind = Struct
-	if name == "array" {
-		v.kind = Array
-		if f == start {
-			i = skipMisc(d.b, i)
-			var got []byte
-			if got, f, i, err = d.tag(i); err != nil {
-				return i, ord, err
-			}
-			if string(got) != "data" || f == end {
-				return i, ord, at(errors.New("no <data"), i)
-			}
-			if f == empty {
-				d.leaf(v, i)
-				next, err = d.expect(i, "array", end)
-				return next, ord + 1, err
-			}
+	if v.kind == Array {
+		if f == empty {
+			return v, i, ord, at(errors.New("no <data"), i)
+		}
+		i = skipMisc(d.b, i)
+		var got []byte
+		if got, f, i, err = d.tag(i); err != nil {
+			return v, i, ord, err
+		}
+		if string(got) != "data" || f == end {
+			return v, i, ord, at(errors.New("no <data"), i)
 		}
 	}
-	if f == empty {
-		d.leaf(v, i)
-		return i, ord + 1, nil
-	}
-	v.in0 = int32(i)
-	if d.indexed {
+	v.in0, v.in1 = int32(i), int32(i)
+	switch {
+	case d.indexed:
 		j := d.jumps[ord]
 		v.in1, ord = j.end, j.next
-	} else if ord, err = d.through(v, depth); err != nil {
-		return i, ord, err
-	}
-	i = int(v.in1)
-	if v.kind == Array {
-		if i, err = d.expect(i, "data", end); err != nil {
-			return i, ord, err
+	case f == empty:
+		ord++
+		d.jumps = append(d.jumps, jump{v.in1, ord})
+	default:
+		if v.in1, ord, err = d.through(v, depth); err != nil {
+			return v, i, ord, err
 		}
 	}
-	next, err = d.expect(i, name, end)
-	return next, ord, err
-}
-
-// leaf notes an array or struct that has no inside.
-func (d *doc) leaf(v *Value, i int) {
-	v.in0, v.in1 = int32(i), int32(i)
-	if !d.indexed {
-		d.jumps = append(d.jumps, jump{end: int32(i), next: v.ord + 1})
+	i = int(v.in1)
+	if v.kind == Array && f != empty {
+		if i, err = d.expect(i, "data", end); err != nil {
+			return v, i, ord, err
+		}
 	}
+	if v.kind == Struct && f == empty {
+		return v, i, ord, nil
+	}
+	next, err = d.expect(i, name, end)
+	return v, next, ord, err
 }
 
 // through is the first scan of an array or struct: it finds its end, and notes it.
-func (d *doc) through(v *Value, depth int) (ord int32, err error) {
+func (d *doc) through(v Value, depth int) (in1, ord int32, err error) {
 	d.jumps = append(d.jumps, jump{})
-	c := cursor{d: d, i: int(v.in0), ord: v.ord + 1, depth: depth + 1}
-	for {
-		var more bool
-		if more, err = c.next(v.kind); err != nil {
-			return c.ord, err
+	ord = v.ord + 1
+	i := skipMisc(d.b, int(v.in0))
+	for !d.ends(i) {
+		if _, _, i, ord, err = d.part(v.kind, i, ord, depth+1); err != nil {
+			return in1, ord, err
 		}
-		if !more {
-			v.in1 = int32(c.i)
-			d.jumps[v.ord] = jump{end: int32(c.i), next: c.ord}
-			return c.ord, nil
-		}
+		i = skipMisc(d.b, i)
 	}
+	in1 = int32(i)
+	d.jumps[v.ord] = jump{in1, ord}
+	return in1, ord, nil
 }
 
-// cursor goes through the values inside an array or struct.
-type cursor struct {
-	d     *doc
-	i     int
-	ord   int32
-	depth int
-	name  []byte // of the member, escaped
-	value Value
+// ends reports whether an end tag is at i.
+func (d *doc) ends(i int) bool {
+	return i+1 < len(d.b) && d.b[i] == '<' && d.b[i+1] == '/'
 }
 
-// next reads the next item or member; there is none at an end tag.
-func (c *cursor) next(k Kind) (more bool, err error) {
-	c.i = skipMisc(c.d.b, c.i)
-	if bytes.HasPrefix(c.d.b[c.i:], endOpen) {
-		return false, nil
-	}
+// part reads the item or member at i of an array or struct. name is a member's, escaped.
+func (d *doc) part(k Kind, i int, ord int32, depth int) (name []byte, v Value, next int, nextOrd int32, err error) {
 	if k == Struct {
-		if err := c.member(); err != nil {
-			return false, err
+		if name, i, err = d.name(i); err != nil {
+			return nil, v, i, ord, err
 		}
 	}
-	c.value, c.i, c.ord, err = c.d.value(c.i, c.ord, c.depth)
+	v, next, nextOrd, err = d.value(i, ord, depth)
 	if err == nil && k == Struct {
-		c.i, err = c.d.expect(c.i, "member", end)
+		next, err = d.expect(next, "member", end)
 	}
-	return err == nil, err
+	return name, v, next, nextOrd, err
 }
 
-var endOpen = []byte("</")
-
-// member reads a member up to its value.
-func (c *cursor) member() (err error) {
-	if c.i, err = c.d.expect(c.i, "member", start); err != nil {
-		return err
+// name reads a member up to its value.
+func (d *doc) name(i int) (name []byte, next int, err error) {
+	if i, err = d.expect(i, "member", start); err != nil {
+		return nil, i, err
 	}
-	i := skipMisc(c.d.b, c.i)
-	got, f, i, err := c.d.tag(i)
+	i = skipMisc(d.b, i)
+	got, f, j, err := d.tag(i)
 	if err != nil {
-		return err
+		return nil, j, err
 	}
 	if string(got) != "name" || f == end {
-		return at(errors.New("no <name"), i)
+		return nil, j, at(errors.New("no <name"), i)
 	}
-	c.name = nil
-	if f == start {
-		j, plain, err := skipText(c.d.b, i)
-		if err != nil {
-			return at(err, j)
-		}
-		if !plain {
-			c.d.noteSpecial()
-		}
-		c.name = c.d.b[i:j]
-		if i, err = c.d.expect(j, "name", end); err != nil {
-			return err
-		}
+	if f == empty {
+		return nil, skipMisc(d.b, j), nil
 	}
-	c.i = skipMisc(c.d.b, i)
-	return nil
+	k, plain, err := skipText(d.b, j)
+	if err != nil {
+		return nil, k, at(err, k)
+	}
+	if !plain {
+		d.noteSpecial()
+	}
+	name = d.b[j:k]
+	if k, err = d.expect(k, "name", end); err != nil {
+		return nil, k, err
+	}
+	return name, skipMisc(d.b, k), nil
 }
 
 // fail is a Malformed error about v.
@@ -633,12 +633,8 @@ func (v Value) Bytes() ([]byte, error) {
 // Items are an Array's values, in their order. For another type they are one error.
 func (v Value) Items() iter.Seq2[Value, error] {
 	return func(yield func(Value, error) bool) {
-		for c, err := range v.each(Array) {
-			if err != nil {
-				yield(Value{}, err)
-				return
-			}
-			if !yield(c.value, nil) {
+		for m, err := range v.parts(Array) {
+			if !yield(m.value, err) {
 				return
 			}
 		}
@@ -648,18 +644,12 @@ func (v Value) Items() iter.Seq2[Value, error] {
 // Members are a Struct's, in their order. For another type they are one error.
 func (v Value) Members() iter.Seq2[Member, error] {
 	return func(yield func(Member, error) bool) {
-		for c, err := range v.each(Struct) {
-			var name []byte
-			if err == nil {
-				if name, err = content(c.name, false); err != nil {
-					err = v.fail(err)
-				}
-			}
+		for m, err := range v.parts(Struct) {
 			if err != nil {
 				yield(Member{}, err)
 				return
 			}
-			if !yield(Member{string(name), c.value}, nil) {
+			if !yield(Member{string(m.name), m.value}, nil) {
 				return
 			}
 		}
@@ -668,38 +658,46 @@ func (v Value) Members() iter.Seq2[Member, error] {
 
 // Member is the first member of a Struct that has that name.
 func (v Value) Member(name string) (Value, bool, error) {
-	for c, err := range v.each(Struct) {
+	for m, err := range v.parts(Struct) {
 		if err != nil {
 			return Value{}, false, err
 		}
-		got, err := content(c.name, false)
-		if err != nil {
-			return Value{}, false, v.fail(err)
-		}
-		if string(got) == name {
-			return c.value, true, nil
+		if string(m.name) == name {
+			return m.value, true, nil
 		}
 	}
 	return Value{}, false, nil
 }
 
-// each goes through an array's or struct's inside.
-func (v Value) each(k Kind) iter.Seq2[*cursor, error] {
-	return func(yield func(*cursor, error) bool) {
+// part is an item, or a member with its name resolved.
+type part struct {
+	name  []byte
+	value Value
+}
+
+// parts goes through an array's or struct's inside. An error is the last thing it gives.
+func (v Value) parts(k Kind) iter.Seq2[part, error] {
+	return func(yield func(part, error) bool) {
 		if v.kind != k {
-			yield(nil, v.not(k))
+			yield(part{}, v.not(k))
 			return
 		}
-		c := cursor{d: v.d, i: int(v.in0), ord: v.ord + 1}
-		for c.i < int(v.in1) {
-			more, err := c.next(k)
+		ord := v.ord + 1
+		i := skipMisc(v.d.b, int(v.in0))
+		for i < int(v.in1) {
+			var p part
+			var err error
+			if p.name, p.value, i, ord, err = v.d.part(k, i, ord, 0); err == nil {
+				p.name, err = content(p.name, false)
+			}
 			if err != nil {
-				yield(nil, v.fail(err))
+				yield(part{}, v.fail(err))
 				return
 			}
-			if !more || !yield(&c, nil) {
+			if !yield(p, nil) {
 				return
 			}
+			i = skipMisc(v.d.b, i)
 		}
 	}
 }

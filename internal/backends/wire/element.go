@@ -82,11 +82,13 @@ func parseDocument(text []byte) (Element, error) {
 		}
 	}
 	s := scan{b: text}
-	e, j, err = s.element(i, 0, false)
+	if e, j, err = s.element(i, 0, true); err == nil {
+		err = onlyMisc(text, j)
+	}
 	if err != nil {
 		return Element{}, err
 	}
-	return e, onlyMisc(text, j)
+	return e, nil
 }
 
 func onlyMisc(text []byte, i int) error {
@@ -265,7 +267,7 @@ func (s *scan) child(i int, parent Element) (e Element, next int, err error) {
 }
 
 // maxResume bounds how many end tags are tried to find a damaged element's own.
-const maxResume = 64
+const maxResume = 8
 
 // resume finds where a damaged element ends whose inside begins at i: at the first end tag of its
 // name that is followed by another element of that name, or by nothing; or else, at the first.

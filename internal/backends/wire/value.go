@@ -82,7 +82,8 @@ func asFault(v Value) error {
 
 // Decode fills v, a pointer, by way of kolo/xmlrpc. It is for small replies whose every value has
 // its type written down, as oned's have; others are refused as Malformed, because kolo trims
-// untyped strings, loses its place on an empty one, and reads a text only up to a CDATA section.
+// untyped strings, loses its place on an empty one, reads a text only up to a CDATA section, and
+// takes an empty number or <nil/> for a zero.
 // Errors are those of Value.
 func (r *Reply) Decode(v any) (err error) {
 	top, err := r.Value()
@@ -90,7 +91,7 @@ func (r *Reply) Decode(v any) (err error) {
 		return err
 	}
 	if r.doc.special {
-		return top.fail(errors.New("it has untyped values or CDATA, which have to be read by Value"))
+		return top.fail(errors.New("it has untyped or absent values or CDATA, which have to be read by Value"))
 	}
 	defer func() {
 		// kolo reflects on v without looking whether it can be set.
@@ -154,7 +155,7 @@ type doc struct {
 	b       []byte
 	jumps   []jump // of each array and struct, in the order of their start
 	indexed bool   // jumps is complete
-	special bool   // there is an untyped value or a CDATA section
+	special bool   // there is what kolo reads wrongly: an untyped or absent value, a CDATA section
 }
 
 // noteSpecial notes what kolo cannot read. After the first scan a doc never changes.
@@ -338,13 +339,16 @@ func (d *doc) single(v Value, name []byte, f form, i int) (_ Value, next int, er
 	}
 	v.in0, v.in1 = int32(i), int32(i)
 	if f == empty {
+		if v.kind != String {
+			d.noteSpecial()
+		}
 		return v, i, nil
 	}
 	j, plain, err := skipText(d.b, i)
 	if err != nil {
 		return v, j, at(err, j)
 	}
-	if !plain {
+	if !plain || j == i && v.kind != String {
 		d.noteSpecial()
 	}
 	v.in1 = int32(j)

@@ -15,6 +15,9 @@ const (
 	XenAPI     Kind = "XENAPI"
 )
 
+// Values lists what a Kind can be.
+func (Kind) Values() []string { return []string{string(OpenNebula), string(XenAPI)} }
+
 // View is how much of a VM is read. See [VM].
 type View string
 

@@ -61,3 +61,12 @@ func (s State) Settled() bool {
 	}
 	return true
 }
+
+// Values lists what a State can be, so that a filter which compares with anything else is refused.
+func (State) Values() []string {
+	values := make([]string, len(States))
+	for i, s := range States {
+		values[i] = string(s)
+	}
+	return values
+}

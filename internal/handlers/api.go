@@ -1,0 +1,225 @@
+package handlers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/httprate"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"vmgateway/internal/auth"
+	"vmgateway/internal/backends"
+)
+
+// Config is what the API is made of. All are required but the last group.
+type Config struct {
+	Contract []byte // the OpenAPI document
+	Backends backends.Registry
+	Sessions *auth.Sessions
+	Log      *zap.Logger
+	Metrics  *prometheus.Registry
+	Docs     http.Handler // the API reference under /docs
+
+	Limits         map[string]Limits // by backend, for GET /backends
+	MaxBody        int64             // bytes of a request's body; default 1 MiB
+	LoginsPerMin   int               // login attempts a minute, for each client and for each user; default 20
+	CORSOrigins    []string          // origins of web frontends served elsewhere; none by default
+	TrustedProxies []string          // CIDRs whose X-Forwarded-For is believed; none by default
+	Now            func() time.Time
+}
+
+// Limits is what the gateway allows itself towards a backend.
+type Limits struct {
+	MaxConnections int `json:"maxConnections"`
+	TimeoutSeconds int `json:"timeoutSeconds"`
+}
+
+// API serves the contract. It is an http.Handler.
+type API struct {
+	http.Handler
+
+	cfg            Config
+	doc            *openapi3.T
+	log            *zap.Logger
+	backends       backends.Registry
+	sessions       *auth.Sessions
+	operations     *operationStore
+	metrics        *metrics
+	loginsByClient *httprate.RateLimiter
+	loginsByUser   *httprate.RateLimiter
+	crossOrigin    *http.CrossOriginProtection
+	now            func() time.Time
+}
+
+// handler serves one operation of the contract. The contract has settled the request's shape.
+type handler func(r *http.Request) (reply, error)
+
+// reply is one value on its way out; a nil body sends none.
+type reply struct {
+	status int
+	body   any
+	header http.Header
+}
+
+// New checks that contract and handlers agree, and builds the routes.
+func New(cfg Config) (*API, error) {
+	doc, err := loadContract(cfg.Contract)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.MaxBody <= 0 {
+		cfg.MaxBody = 1 << 20
+	}
+	if cfg.LoginsPerMin <= 0 {
+		cfg.LoginsPerMin = 20
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	a := &API{
+		cfg: cfg, doc: doc, log: cfg.Log, backends: cfg.Backends, sessions: cfg.Sessions,
+		operations:     newOperationStore(cfg.Now),
+		metrics:        newMetrics(cfg.Metrics),
+		loginsByClient: newLoginLimiter(cfg.LoginsPerMin),
+		loginsByUser:   newLoginLimiter(cfg.LoginsPerMin),
+		crossOrigin:    http.NewCrossOriginProtection(),
+		now:            cfg.Now,
+	}
+	for _, origin := range cfg.CORSOrigins {
+		if err := a.crossOrigin.AddTrustedOrigin(origin); err != nil {
+			return nil, fmt.Errorf("CORS origin: %w", err)
+		}
+	}
+	return a, a.route()
+}
+
+// route makes a chi route of every operation in the contract.
+func (a *API) route() error {
+	r := chi.NewRouter()
+	a.use(r)
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) { a.fail(w, r, notFound(r)) })
+	r.MethodNotAllowed(a.methodNotAllowed)
+
+	handlers := a.handlers()
+	var mistakes []error
+	for path, item := range a.doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			serve, ok := handlers[op.OperationID]
+			if !ok {
+				mistakes = append(mistakes, fmt.Errorf("the contract's %s %s (%s) has no handler", method, path, op.OperationID))
+				continue
+			}
+			delete(handlers, op.OperationID)
+			r.Method(method, path, a.serve(a.newOperation(method, path, item, op), serve))
+		}
+	}
+	for id := range handlers {
+		mistakes = append(mistakes, fmt.Errorf("the handler %s has no operation in the contract", id))
+	}
+	// The pages beside the contract: they are for people.
+	r.Method(http.MethodGet, "/docs/*", a.cfg.Docs)
+	r.Get("/docs/errors", serveErrors)
+	r.Method(http.MethodGet, "/", http.RedirectHandler("/docs", http.StatusTemporaryRedirect))
+	a.Handler = r
+	sort.Slice(mistakes, func(i, j int) bool { return mistakes[i].Error() < mistakes[j].Error() })
+	return errors.Join(mistakes...)
+}
+
+// handlers is every operation by its operationId.
+func (a *API) handlers() map[string]handler {
+	m := map[string]handler{
+		"listBackends":         a.listBackends,
+		"createSession":        a.createSession,
+		"getSession":           a.getSession,
+		"deleteSession":        a.deleteSession,
+		"addLogin":             a.addLogin,
+		"removeLogin":          a.removeLogin,
+		"listVms":              a.listVMs,
+		"createVm":             a.createVM,
+		"getVm":                a.getVM,
+		"updateVm":             a.updateVM,
+		"deleteVm":             a.deleteVM,
+		"saveVmDisk":           a.saveDisk,
+		"instantiateTemplate":  a.instantiate,
+		"listOperations":       a.listOperations,
+		"getOperation":         a.getOperation,
+		"getHealth":            a.getHealth,
+		"getReadiness":         a.getReadiness,
+		"getPrometheusMetrics": a.metrics.serve,
+		"getContractYaml":      a.getContractYAML,
+		"getContractJson":      a.getContractJSON,
+		"getDocs":              a.getDocs,
+	}
+	for _, spec := range backends.Verbs {
+		m[verbOperationID(spec.Verb)] = a.act(spec)
+	}
+	for _, p := range vmParts {
+		m[p.operationID] = a.part(p)
+	}
+	m["listHosts"], m["getHost"] = collection[backends.Host](a, "hosts", backends.Hosts), a.object("host", backends.HostByID)
+	m["listTemplates"], m["getTemplate"] = collection[backends.Template](a, "templates", backends.Templates), a.object("template", backends.TemplateByID)
+	m["listImages"], m["getImage"] = collection[backends.Image](a, "images", backends.Images), a.object("image", backends.ImageByID)
+	m["listStorages"], m["getStorage"] = collection[backends.Storage](a, "storages", backends.Storages), a.object("storage", backends.StorageByID)
+	m["listNetworks"], m["getNetwork"] = collection[backends.Network](a, "networks", backends.Networks), a.object("network", backends.NetworkByID)
+	return m
+}
+
+// verbOperationID is the contract's name of POST /vms/{vm}:{verb}: vmStart for start.
+func verbOperationID(v backends.Verb) string {
+	return "vm" + strings.ToUpper(string(v[:1])) + string(v[1:])
+}
+
+// methodNotAllowed answers for a path that has other methods. An unknown verb reads as an id with a
+// colon, and no id has one: it is not found.
+func (a *API) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range []string{"GET", "HEAD", "POST", "PATCH", "DELETE"} {
+		if found := a.Handler.(*chi.Mux).Find(chi.NewRouteContext(), method, r.URL.Path); found != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	last := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	_, verb, colon := strings.Cut(last, ":")
+	pattern := chi.RouteContext(r.Context()).RoutePattern()
+	if colon && !strings.Contains(pattern, ":") && !slices.Contains(allowed, "POST") {
+		known := func(s backends.Spec) bool { return string(s.Verb) == verb }
+		if !slices.ContainsFunc(backends.Verbs, known) {
+			a.fail(w, r, notFound(r))
+			return
+		}
+	}
+	a.fail(w, r, &backends.Error{
+		Code:   backends.MethodNotAllowed,
+		Detail: fmt.Sprintf("%s is not a method of this path.", r.Method),
+		Allow:  allowed,
+	})
+}
+
+func notFound(r *http.Request) error {
+	path := r.URL.Path
+	last := path[strings.LastIndexByte(path, '/')+1:]
+	if _, verb, colon := strings.Cut(last, ":"); colon && strings.HasPrefix(path, "/vms/") {
+		return &backends.Error{
+			Code:   backends.NotFound,
+			Detail: fmt.Sprintf("There is no verb %q here: allowedActions of the VM lists what it can do.", clip(verb)),
+		}
+	}
+	return &backends.Error{Code: backends.NotFound, Detail: "There is no such path: /docs describes those there are."}
+}
+
+// clip keeps what a client sent short enough to be sent back.
+func clip(text string) string {
+	const most = 64
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}

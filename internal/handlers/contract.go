@@ -1,0 +1,373 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/go-chi/chi/v5"
+
+	"vmgateway/internal/auth"
+	"vmgateway/internal/backends"
+)
+
+func loadContract(text []byte) (*openapi3.T, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		return nil, fmt.Errorf("the contract cannot be read: %w", err)
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		return nil, fmt.Errorf("the contract is not valid: %w", err)
+	}
+	return doc, nil
+}
+
+// operation is one operation of the contract, with what a request needs of it at hand.
+type operation struct {
+	route      *routers.Route
+	query      map[string]bool // names of the query parameters
+	token      tokenNeed
+	mediaTypes []string // of the request's body; empty when there is none
+}
+
+// tokenNeed is whether an operation wants a token.
+type tokenNeed int
+
+const (
+	tokenRequired tokenNeed = iota
+	tokenOptional
+	tokenIgnored
+)
+
+func (a *API) newOperation(method, path string, item *openapi3.PathItem, op *openapi3.Operation) *operation {
+	o := &operation{
+		route: &routers.Route{Spec: a.doc, Path: path, PathItem: item, Method: method, Operation: op},
+		query: make(map[string]bool),
+		token: needOf(a.doc.Security, op.Security),
+	}
+	for _, p := range append(slices.Clone(item.Parameters), op.Parameters...) {
+		if p.Value.In == openapi3.ParameterInQuery {
+			o.query[p.Value.Name] = true
+		}
+	}
+	if op.RequestBody != nil {
+		for mediaType := range op.RequestBody.Value.Content {
+			o.mediaTypes = append(o.mediaTypes, mediaType)
+		}
+		sort.Strings(o.mediaTypes)
+	}
+	return o
+}
+
+func needOf(global openapi3.SecurityRequirements, own *openapi3.SecurityRequirements) tokenNeed {
+	requirements := global
+	if own != nil {
+		requirements = *own
+	}
+	switch {
+	case len(requirements) == 0:
+		return tokenIgnored
+	case slices.ContainsFunc(requirements, func(r openapi3.SecurityRequirement) bool { return len(r) == 0 }):
+		return tokenOptional
+	}
+	return tokenRequired
+}
+
+// serve takes a request through session and contract to its handler.
+func (a *API) serve(o *operation, next handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		noteRoute(r, o.route.Path)
+		r.Body = http.MaxBytesReader(w, r.Body, a.cfg.MaxBody)
+		r, err := a.authenticate(r, o.token)
+		if err == nil {
+			err = o.check(r)
+		}
+		var answer reply
+		if err == nil {
+			answer, err = next(r)
+		}
+		if err != nil {
+			a.backendEnded(r, err)
+			a.fail(w, r, err)
+			return
+		}
+		for name, values := range answer.header {
+			w.Header()[name] = values
+		}
+		if answer.body == nil {
+			w.WriteHeader(answer.status)
+			return
+		}
+		if raw, ok := answer.body.(rawBody); ok {
+			raw.write(w, answer.status)
+			return
+		}
+		writeJSON(w, answer.status, "application/json", answer.body)
+	}
+}
+
+// rawBody is a reply that is not JSON.
+type rawBody struct {
+	contentType string
+	text        []byte
+}
+
+func (b rawBody) write(w http.ResponseWriter, status int) {
+	w.Header().Set("Content-Type", b.contentType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(b.text) // a client that has hung up is nobody's error
+}
+
+// backendEnded forgets a login that a backend has just said to be over.
+func (a *API) backendEnded(r *http.Request, err error) {
+	e := backends.AsError(err)
+	session := auth.From(r.Context())
+	if e.Code != backends.BackendSessionEnded || e.Fault == nil || session == nil {
+		return
+	}
+	if err := a.sessions.BackendEnded(r.Context(), session, e.Fault.ID); err != nil {
+		a.logFor(r).Error("a login that its backend ended cannot be forgotten", errorField(err))
+	}
+}
+
+// check holds a request against its operation: parameters, and the body.
+func (o *operation) check(r *http.Request) error {
+	query := r.URL.Query()
+	var unknown []backends.FieldError
+	for name, values := range query {
+		switch {
+		case !o.query[name]:
+			unknown = append(unknown, backends.FieldError{Parameter: clip(name), Detail: "there is no such parameter here"})
+		case len(values) > 1:
+			unknown = append(unknown, backends.FieldError{Parameter: name, Detail: "given more than once"})
+		}
+	}
+	if len(unknown) > 0 {
+		sort.Slice(unknown, func(i, j int) bool { return unknown[i].Parameter < unknown[j].Parameter })
+		return &backends.Error{Code: backends.InvalidArgument, Detail: "The query parameter " + unknown[0].Parameter + " is wrong: " + unknown[0].Detail + ".", Fields: unknown}
+	}
+	if err := o.checkMediaType(r); err != nil {
+		return err
+	}
+	if err := checkText(r); err != nil {
+		return err
+	}
+	err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+		Request:     r,
+		PathParams:  pathParams(r),
+		QueryParams: query,
+		Route:       o.route,
+		Options: &openapi3filter.Options{
+			MultiError:                        true,
+			SkipSettingDefaults:               true,
+			RejectWhenRequestBodyNotSpecified: true,
+			AuthenticationFunc:                openapi3filter.NoopAuthenticationFunc, // the session's room
+		},
+	})
+	return contractError(err)
+}
+
+func pathParams(r *http.Request) map[string]string {
+	params := chi.RouteContext(r.Context()).URLParams
+	m := make(map[string]string, len(params.Keys))
+	for i, key := range params.Keys {
+		m[key] = params.Values[i]
+	}
+	return m
+}
+
+func (o *operation) checkMediaType(r *http.Request) error {
+	if len(o.mediaTypes) == 0 || r.ContentLength == 0 {
+		return nil
+	}
+	given := r.Header.Get("Content-Type")
+	mediaType, _, err := mime.ParseMediaType(given)
+	if err == nil && slices.Contains(o.mediaTypes, mediaType) {
+		return nil
+	}
+	return &backends.Error{
+		Code:   backends.UnsupportedMediaType,
+		Detail: fmt.Sprintf("The body has the type %q: send Content-Type: %s.", clip(given), o.mediaTypes[0]),
+	}
+}
+
+// checkText reads the body once, whole and bounded, and settles what kin-openapi's decoder lets
+// pass: text behind the value, members given twice, and bytes that are not UTF-8.
+func checkText(r *http.Request) error {
+	if r.Body == nil || r.ContentLength == 0 {
+		return nil
+	}
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return &backends.Error{Code: backends.PayloadTooLarge, Detail: fmt.Sprintf("The body is larger than %d bytes.", tooLarge.Limit)}
+		}
+		return &backends.Error{Code: backends.InvalidArgument, Detail: "The body could not be read to its end.", Err: err}
+	}
+	r.Body = io.NopCloser(bytes.NewReader(text))
+	r.ContentLength = int64(len(text))
+	if len(text) == 0 {
+		return nil
+	}
+	return checkJSON(text)
+}
+
+// contractError words what kin-openapi found.
+func contractError(err error) error {
+	if err == nil {
+		return nil
+	}
+	var fields []backends.FieldError
+	collect(err, &fields)
+	if len(fields) == 0 {
+		fields = []backends.FieldError{{Detail: "does not match the contract"}}
+	}
+	first := fields[0]
+	where := first.Pointer
+	if first.Parameter != "" {
+		where = "parameter " + first.Parameter
+	}
+	if where == "" {
+		where = "body"
+	}
+	return &backends.Error{
+		Code:   backends.InvalidArgument,
+		Detail: fmt.Sprintf("The request is not valid: %s: %s.", where, first.Detail),
+		Fields: fields,
+		Err:    errors.New("refused by the contract"), // kin-openapi's text quotes the body, and so passwords
+	}
+}
+
+func collect(err error, fields *[]backends.FieldError) {
+	const most = 20
+	if len(*fields) >= most {
+		return
+	}
+	if many, ok := err.(openapi3.MultiError); ok {
+		for _, one := range many {
+			collect(one, fields)
+		}
+		return
+	}
+	request, ok := err.(*openapi3filter.RequestError)
+	if !ok {
+		if schema, ok := errors.AsType[*openapi3.SchemaError](err); ok {
+			*fields = append(*fields, schemaField("", schema))
+			return
+		}
+		*fields = append(*fields, backends.FieldError{Detail: "does not match the contract"})
+		return
+	}
+	parameter := ""
+	if request.Parameter != nil {
+		parameter = request.Parameter.Name
+	}
+	before := len(*fields)
+	collectSchema(request.Err, parameter, fields)
+	if len(*fields) > before {
+		return
+	}
+	f := backends.FieldError{Parameter: parameter, Detail: "is not valid"}
+	switch {
+	case errors.Is(request.Err, openapi3filter.ErrInvalidRequired):
+		f.Detail = "is required"
+	case errors.Is(request.Err, openapi3filter.ErrInvalidEmptyValue):
+		f.Detail = "must not be empty"
+	case request.RequestBody == nil && parameter == "":
+		f.Detail = "this call takes no body"
+	default:
+		if parse, ok := errors.AsType[*openapi3filter.ParseError](request.Err); ok && parse.Reason != "" && parameter != "" {
+			f.Detail = parse.Reason
+		}
+	}
+	*fields = append(*fields, f)
+}
+
+func collectSchema(err error, parameter string, fields *[]backends.FieldError) {
+	switch e := err.(type) {
+	case openapi3.MultiError:
+		for _, one := range e {
+			collectSchema(one, parameter, fields)
+		}
+	case *openapi3.SchemaError:
+		*fields = append(*fields, schemaField(parameter, e))
+	}
+}
+
+func schemaField(parameter string, e *openapi3.SchemaError) backends.FieldError {
+	f := backends.FieldError{Parameter: parameter, Detail: schemaDetail(e)}
+	if parameter == "" {
+		f.Pointer = "/" + strings.Join(e.JSONPointer(), "/")
+	}
+	return f
+}
+
+// schemaDetail says what was expected, without repeating the value: it may be a password.
+func schemaDetail(e *openapi3.SchemaError) string {
+	s := e.Schema
+	switch e.SchemaField {
+	case "enum":
+		var values []string
+		for _, v := range s.Enum {
+			values = append(values, fmt.Sprint(v))
+		}
+		return "expected one of " + strings.Join(values, ", ")
+	case "type":
+		if s.Type != nil {
+			return "expected " + strings.Join(s.Type.Slice(), " or ")
+		}
+	case "pattern":
+		return "does not match the pattern " + s.Pattern
+	case "format":
+		return "is not of the format " + s.Format
+	case "minLength":
+		return fmt.Sprintf("must have at least %d characters", s.MinLength)
+	case "maxLength":
+		if s.MaxLength != nil {
+			return fmt.Sprintf("must have at most %d characters", *s.MaxLength)
+		}
+	case "minimum":
+		if s.Min != nil {
+			return fmt.Sprintf("must be at least %v", *s.Min)
+		}
+	case "maximum":
+		if s.Max != nil {
+			return fmt.Sprintf("must be at most %v", *s.Max)
+		}
+	case "required":
+		return "is required"
+	case "properties", "additionalProperties":
+		return "there is no such member here"
+	case "nullable":
+		return "must not be null"
+	}
+	return "does not match the contract (" + e.SchemaField + ")"
+}
+
+// decode reads a body that the contract has accepted; an absent body leaves v as it is.
+func decode(r *http.Request, v any) error {
+	text, err := io.ReadAll(r.Body)
+	if err != nil || len(text) == 0 {
+		return err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		// The contract lets a few things pass that Go's types do not hold, such as 1e400.
+		if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return backends.Invalid(backends.Pointer(t.Field), "does not fit the type "+t.Type.String())
+		}
+		return &backends.Error{Code: backends.InvalidArgument, Detail: "The body is not valid: " + err.Error() + "."}
+	}
+	return nil
+}

@@ -1,0 +1,15 @@
+// Package handlers is the door: it turns HTTP requests into calls of package backends, and values or
+// errors into replies.
+//
+// Routes come from the OpenAPI document: [New] walks it, and fails when an operation has no handler
+// or a handler no operation. chi finds the route; kin-openapi then checks parameters and body
+// against the operation that the route stands for, so that there is one router and one description
+// of what a client may send. A handler only carries. Every refusal leaves through one place, fail,
+// which is also the only place where one is logged.
+//
+// Left to others: what a token means (auth), what a verb does (backends and its drivers).
+//
+// Rejected: generated handlers. They bring a second router and a tree of types beside the ones of
+// package backends; what they would guarantee is checked at run time by the contract, and in tests
+// for every reply.
+package handlers

@@ -1,0 +1,227 @@
+package handlers
+
+import (
+	"fmt"
+	"net/http"
+	"reflect"
+
+	"github.com/go-chi/chi/v5"
+
+	"vmgateway/internal/auth"
+	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/query"
+)
+
+// target is an object that a path names: its backend, and the caller's session there.
+type target struct {
+	backend *backends.Backend
+	session backends.Session
+	login   auth.Login
+	id      backends.ID
+}
+
+// target reads the id in the path's parameter name. Whatever cannot be an id is not found, without a
+// call to any backend.
+func (a *API) target(r *http.Request, name string) (target, error) {
+	text := chi.URLParam(r, name)
+	missing := &backends.Error{Code: backends.NotFound, Detail: fmt.Sprintf("There is no %s with the id %q.", name, clip(text))}
+	id, err := backends.ParseID(text)
+	if err != nil {
+		return target{}, missing
+	}
+	b, ok := a.backends.Get(id.Backend)
+	if !ok {
+		return target{}, missing
+	}
+	if name != "operation" { // an operation's id is its driver's own
+		if err := b.PathID(id); err != nil {
+			return target{}, missing
+		}
+	}
+	login, err := auth.From(r.Context()).LoginAt(id.Backend)
+	if err != nil {
+		return target{}, err
+	}
+	session, err := auth.From(r.Context()).At(id.Backend)
+	return target{b, session, login, id}, err
+}
+
+// getVM serves GET /vms/{vm}.
+func (a *API) getVM(r *http.Request) (reply, error) {
+	mask, err := fields[backends.VM](r)
+	if err != nil {
+		return reply{}, err
+	}
+	t, err := a.target(r, "vm")
+	if err != nil {
+		return reply{}, err
+	}
+	vm, err := t.backend.VM(r.Context(), t.session, t.id, viewOf(r, backends.ViewFull))
+	if err != nil {
+		return reply{}, err
+	}
+	rep := vmReply(http.StatusOK, vm)
+	if mask != nil {
+		rep.body, err = mask.Apply(vm)
+	}
+	return rep, err
+}
+
+func viewOf(r *http.Request, otherwise backends.View) backends.View {
+	if v := r.URL.Query().Get("view"); v != "" {
+		return backends.View(v)
+	}
+	return otherwise
+}
+
+func vmReply(status int, vm *backends.VM) reply {
+	rep := reply{status: status, body: vm, header: http.Header{}}
+	if vm.ETag != "" {
+		rep.header["ETag"] = []string{`"` + vm.ETag + `"`}
+	}
+	return rep
+}
+
+// fields reads the mask of a request; nil is everything.
+func fields[T any](r *http.Request) (*query.Mask, error) {
+	text := r.URL.Query().Get("fields")
+	if text == "" {
+		return nil, nil
+	}
+	mask, err := query.ParseFields(text, reflect.TypeFor[T]())
+	if err != nil {
+		return nil, queryError("fields", err)
+	}
+	return mask, nil
+}
+
+// createVM serves POST /vms.
+func (a *API) createVM(r *http.Request) (reply, error) {
+	members, body, err := changes(r)
+	if err != nil {
+		return reply{}, err
+	}
+	name, _ := body["backend"].(string)
+	b, ok := a.backends.Get(name)
+	if !ok {
+		return reply{}, backends.Invalid("/backend", fmt.Sprintf("there is no backend %q: GET /backends lists them", clip(name)))
+	}
+	session, err := auth.From(r.Context()).At(name)
+	if err != nil {
+		return reply{}, err
+	}
+	vm, err := b.Create(r.Context(), session, members)
+	if err != nil {
+		return reply{}, a.elsewhere(err, func(d backends.Driver) bool { return writesAll(d, members) })
+	}
+	rep := vmReply(http.StatusCreated, vm)
+	rep.header.Set("Location", "/vms/"+vm.ID.String())
+	return rep, nil
+}
+
+// updateVM serves PATCH /vms/{vm}.
+func (a *API) updateVM(r *http.Request) (reply, error) {
+	t, err := a.target(r, "vm")
+	if err != nil {
+		return reply{}, err
+	}
+	list, _, err := changes(r)
+	if err != nil {
+		return reply{}, err
+	}
+	vm, err := t.backend.Patch(r.Context(), t.session, t.id, list)
+	if err != nil {
+		return reply{}, a.elsewhere(err, func(d backends.Driver) bool { return writesAll(d, list) })
+	}
+	return vmReply(http.StatusOK, vm), nil
+}
+
+func writesAll(d backends.Driver, list []backends.Change) bool {
+	for _, c := range list {
+		if !d.Writes(c.Path) {
+			return false
+		}
+	}
+	return true
+}
+
+// deleteVM serves DELETE /vms/{vm}.
+func (a *API) deleteVM(r *http.Request) (reply, error) {
+	q := r.URL.Query()
+	force := q.Get("force") == "true"
+	return a.do(r, "vm", backends.VerbDelete, backends.Args{Force: &force, DeleteDisks: q.Get("deleteDisks") == "true"})
+}
+
+// act serves POST /vms/{vm}:{verb}, for each row of backends.Verbs.
+func (a *API) act(spec backends.Spec) handler {
+	return func(r *http.Request) (reply, error) {
+		var args backends.Args
+		if err := decode(r, &args); err != nil {
+			return reply{}, err
+		}
+		return a.do(r, "vm", spec.Verb, args)
+	}
+}
+
+// saveDisk serves POST /vms/{vm}/disks/{disk}:save.
+func (a *API) saveDisk(r *http.Request) (reply, error) {
+	var args backends.Args
+	if err := decode(r, &args); err != nil {
+		return reply{}, err
+	}
+	vm, err := a.target(r, "vm")
+	if err != nil {
+		return reply{}, err
+	}
+	disk, err := a.target(r, "disk")
+	if err != nil {
+		return reply{}, err
+	}
+	if disk.id.Backend != vm.id.Backend {
+		return reply{}, &backends.Error{Code: backends.NotFound, Detail: "The disk is not one of this VM's."}
+	}
+	args.Disk = disk.id.Native
+	return a.do(r, "vm", backends.VerbSaveDisk, args)
+}
+
+// instantiate serves POST /templates/{template}:instantiate.
+func (a *API) instantiate(r *http.Request) (reply, error) {
+	var args backends.Args
+	if err := decode(r, &args); err != nil {
+		return reply{}, err
+	}
+	return a.do(r, "template", backends.VerbInstantiate, args)
+}
+
+// do runs a verb on the object that the path's parameter names.
+func (a *API) do(r *http.Request, parameter string, v backends.Verb, args backends.Args) (reply, error) {
+	t, err := a.target(r, parameter)
+	if err != nil {
+		return reply{}, err
+	}
+	result, err := t.backend.Do(r.Context(), t.session, v, t.id, args)
+	if err != nil {
+		return reply{}, a.elsewhere(err, func(d backends.Driver) bool { return d.Can(v) })
+	}
+	switch value := result.(type) {
+	case *backends.Operation:
+		a.operations.put(t.login.Owner(), value)
+		return reply{http.StatusAccepted, operationOf(value), http.Header{"Location": {"/operations/" + value.ID.String()}}}, nil
+	case *backends.VM:
+		return vmReply(http.StatusOK, value), nil
+	case *backends.Check:
+		return reply{status: http.StatusOK, body: value}, nil
+	}
+	return reply{}, fmt.Errorf("the driver of %s answered %q with a %T", t.backend.Name, v, result)
+}
+
+// elsewhere names the backends that have what this one lacks.
+func (a *API) elsewhere(err error, has func(backends.Driver) bool) error {
+	e := backends.AsError(err)
+	if e.Code != backends.UnsupportedByBackend {
+		return err
+	}
+	named := *e
+	named.SupportedBy = a.backends.Having(has)
+	return &named
+}

@@ -1,0 +1,182 @@
+package xensim
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// object is one row of the database: a reference and a value for each field of its class.
+type object struct {
+	class             *class
+	ref               string
+	vals              []any
+	created, modified int64 // generations, for events
+}
+
+func (o *object) get(name string) any {
+	f := o.class.index[name]
+	if f == nil {
+		return nil
+	}
+	return o.vals[f.index]
+}
+
+func (o *object) str(name string) string     { s, _ := o.get(name).(string); return s }
+func (o *object) num(name string) int64      { n, _ := o.get(name).(int64); return n }
+func (o *object) flag(name string) bool      { b, _ := o.get(name).(bool); return b }
+func (o *object) strs(name string) []string  { s, _ := o.get(name).([]string); return s }
+func (o *object) fields(name string) record  { r, _ := o.get(name).(record); return r }
+func (o *object) date(name string) time.Time { t, _ := o.get(name).(time.Time); return t }
+func (o *object) isClass(name string) bool   { return o.class.name == name }
+func (o *object) has(op string) bool         { return o.fields("blocked_operations").text(op) != "" }
+func (o *object) uuid() string               { return o.str("uuid") }
+func (o *object) powerState() string         { return o.str("power_state") }
+func (o *object) operations() record         { return o.fields("current_operations") }
+func (o *object) lowerState() string         { return strings.ToLower(o.powerState()) }
+
+type table struct {
+	class  *class
+	byRef  map[string]*object
+	byUUID map[string]*object
+	latest int64 // generation of the newest change
+}
+
+// sorted lists the rows as xapi does, by falling reference.
+func (t *table) sorted() []*object {
+	out := make([]*object, 0, len(t.byRef))
+	for _, o := range t.byRef {
+		out = append(out, o)
+	}
+	slices.SortFunc(out, func(a, b *object) int { return strings.Compare(b.ref, a.ref) })
+	return out
+}
+
+type tombstone struct {
+	class, ref          string
+	created, generation int64
+}
+
+// database holds all objects. The Server's mutex guards it.
+type database struct {
+	tables     map[string]*table
+	inverse    map[string]inverse // "VBD.VM" → VM.VBDs
+	generation int64
+	deleted    []tombstone
+	changed    chan struct{} // closed and replaced at every change
+}
+
+// inverse is a set of references that mirrors the single references pointing back at it.
+type inverse struct{ class, field string }
+
+// inverses says which sets are kept by the database itself: owner field → mirrored set.
+func inverses() map[string]inverse {
+	return map[string]inverse{
+		"VBD.VM": {"VM", "VBDs"}, "VIF.VM": {"VM", "VIFs"}, "console.VM": {"VM", "consoles"}, "VTPM.VM": {"VM", "VTPMs"},
+		"crashdump.VM": {"VM", "crash_dumps"}, "crashdump.VDI": {"VDI", "crash_dumps"},
+		"VM.snapshot_of": {"VM", "snapshots"}, "VM.parent": {"VM", "children"}, "VM.resident_on": {"host", "resident_VMs"},
+		"VM.appliance": {"VM_appliance", "VMs"}, "VBD.VDI": {"VDI", "VBDs"}, "VDI.SR": {"SR", "VDIs"}, "VDI.snapshot_of": {"VDI", "snapshots"},
+		"PBD.SR": {"SR", "PBDs"}, "PBD.host": {"host", "PBDs"}, "PIF.network": {"network", "PIFs"}, "PIF.host": {"host", "PIFs"},
+		"VIF.network": {"network", "VIFs"}, "task.subtask_of": {"task", "subtasks"}, "host_cpu.host": {"host", "host_CPUs"}, "PCI.host": {"host", "PCIs"},
+	}
+}
+
+func newDatabase(sc *schema) *database {
+	db := &database{tables: map[string]*table{}, inverse: inverses(), changed: make(chan struct{})}
+	for name, cl := range sc.classes {
+		db.tables[name] = &table{class: cl, byRef: map[string]*object{}, byUUID: map[string]*object{}}
+	}
+	return db
+}
+
+func (db *database) find(class, ref string) *object {
+	if t := db.tables[class]; t != nil {
+		return t.byRef[ref]
+	}
+	return nil
+}
+
+// mark notes that the object changed.
+func (db *database) mark(o *object) {
+	o.modified = db.touch()
+	db.tables[o.class.name].latest = o.modified
+}
+
+func (db *database) touch() int64 {
+	db.generation++
+	close(db.changed)
+	db.changed = make(chan struct{})
+	return db.generation
+}
+
+// add makes an object; values not given are the fields' defaults.
+func (db *database) add(class, ref, uuid string, values record) *object {
+	t := db.tables[class]
+	g := db.touch()
+	o := &object{class: t.class, ref: ref, vals: make([]any, len(t.class.fields)), created: g, modified: g}
+	for i, f := range t.class.fields {
+		o.vals[i] = f.dflt
+		if f.typ.kind == "ref" && f.dflt == "" {
+			o.vals[i] = nullRef
+		}
+	}
+	t.byRef[ref] = o
+	t.byUUID[uuid] = o
+	db.set(o, "uuid", uuid)
+	for _, m := range values {
+		db.set(o, m.Name, m.Value)
+	}
+	return o
+}
+
+// set writes a field. A field that this release does not have is left out.
+func (db *database) set(o *object, name string, v any) {
+	f := o.class.index[name]
+	if f == nil {
+		return
+	}
+	old := o.vals[f.index]
+	o.vals[f.index] = v
+	db.mark(o)
+	if f.typ.kind == "ref" {
+		if inv, ok := db.inverse[o.class.name+"."+name]; ok && old != v {
+			db.unlink(inv, old, o.ref)
+			db.link(inv, v, o.ref)
+		}
+	}
+}
+
+func (db *database) link(inv inverse, to any, ref string) {
+	if owner := db.find(inv.class, asString(to)); owner != nil {
+		if refs := owner.strs(inv.field); !slices.Contains(refs, ref) {
+			at, _ := slices.BinarySearchFunc(refs, ref, func(a, b string) int { return strings.Compare(b, a) })
+			db.set(owner, inv.field, slices.Insert(slices.Clone(refs), at, ref))
+		}
+	}
+}
+
+func (db *database) unlink(inv inverse, from any, ref string) {
+	if owner := db.find(inv.class, asString(from)); owner != nil {
+		db.set(owner, inv.field, slices.DeleteFunc(slices.Clone(owner.strs(inv.field)), func(r string) bool { return r == ref }))
+	}
+}
+
+func asString(v any) string { s, _ := v.(string); return s }
+
+func (db *database) remove(o *object) {
+	t := db.tables[o.class.name]
+	for _, f := range o.class.fields {
+		if inv, ok := db.inverse[o.class.name+"."+f.name]; ok {
+			db.unlink(inv, o.vals[f.index], o.ref)
+		}
+	}
+	delete(t.byRef, o.ref)
+	delete(t.byUUID, o.uuid())
+	db.deleted = append(db.deleted, tombstone{strings.ToLower(o.class.name), o.ref, o.created, db.touch()})
+	if len(db.deleted) > maxTombstones {
+		db.deleted = slices.Clone(db.deleted[len(db.deleted)-maxTombstones/2:])
+	}
+}
+
+// maxTombstones bounds the memory of deletions; a client with an older token misses some.
+const maxTombstones = 100_000

@@ -221,7 +221,6 @@ func (a *API) listVMs(r *http.Request) (reply, error) {
 	}
 	ask := backends.Query{
 		View:          viewOf(r, backends.ViewBasic),
-		Owner:         q.Get("owner"),
 		ShowDeleted:   q.Get("showDeleted") == "true",
 		ShowTemplates: q.Get("showTemplates") == "true",
 	}
@@ -232,10 +231,15 @@ func (a *API) listVMs(r *http.Request) (reply, error) {
 	ask.States, _ = p.filter.Equal("state")
 	ask.RawStates, _ = p.filter.Equal("rawState.state")
 	ask.DisplayNames, _ = p.filter.Equal("displayName")
-	p.leaveOutOwnerless(ask.Owner)
+	owners, err := p.owners(q.Get("owner"))
+	if err != nil {
+		return reply{}, err
+	}
 
 	g, err := gather(r, a, p, func(ctx context.Context, s source) iter.Seq2[*backends.VM, error] {
-		return s.backend.VMs(ctx, s.session, ask)
+		mine := ask
+		mine.Owner = owners[s.backend.Name]
+		return s.backend.VMs(ctx, s.session, mine)
 	})
 	if err != nil {
 		return reply{}, err
@@ -258,16 +262,41 @@ func (a *API) listVMs(r *http.Request) (reply, error) {
 	return reply{status: http.StatusOK, body: body}, nil
 }
 
-// leaveOutOwnerless says of the backends whose VMs have no owner that they cannot be asked for one,
-// instead of answering as if nobody owned anything there.
-func (p *listPlan) leaveOutOwnerless(owner string) {
-	if owner == "" || owner == "all" {
-		return
+// owners says whose VMs each backend is asked for. A backend whose VMs have no owner is named as
+// unreachable, instead of answering as if nobody owned anything there.
+func (p *listPlan) owners(owner string) (map[string]string, error) {
+	asked := make(map[string]string)
+	var user backends.ID
+	if text, ok := strings.CutPrefix(owner, "user:"); ok {
+		var err error
+		if user, err = backends.ParseID(text); err != nil {
+			return nil, ownerError("expected user:{id}, such as user:one.3")
+		}
 	}
 	for i, src := range p.from {
-		if src.err == nil && src.backend.Driver.Kind() == backends.XenAPI {
+		switch {
+		case owner == "" || owner == "all" || src.err != nil:
+			asked[src.backend.Name] = owner
+		case src.backend.Driver.Kind() == backends.XenAPI:
 			p.from[i].err = &backends.Error{Code: backends.UnsupportedByBackend, Detail: "VMs of this backend have no owner: leave the parameter owner out to see them."}
+		case user == backends.ID{}:
+			asked[src.backend.Name] = owner
+		case user.Backend != src.backend.Name:
+			p.from[i].err = &backends.Error{Code: backends.Unprocessable, Detail: fmt.Sprintf("%s is not a user of this backend.", user)}
+		case !src.backend.Driver.CheckID(user.Native):
+			return nil, ownerError("the part behind the dot is not an id of this backend")
+		default:
+			asked[src.backend.Name] = "user:" + user.Native
 		}
+	}
+	return asked, nil
+}
+
+func ownerError(detail string) error {
+	return &backends.Error{
+		Code:   backends.InvalidArgument,
+		Detail: "The parameter owner is not valid: " + detail + ".",
+		Fields: []backends.FieldError{{Parameter: "owner", Detail: detail}},
 	}
 }
 

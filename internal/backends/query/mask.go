@@ -35,8 +35,8 @@ type pickedField struct {
 }
 
 // ParseFields reads AIP-157's `id,displayName,memory.staticMaxBytes,disks.id` over t, a struct type
-// (or a pointer to one). "" and * are everything, and id is always among the members. A path ends in
-// any member, which is then taken whole; it passes lists by their elements, with or without a * in
+// (or a pointer to one). "" and * are everything. The id, and members that JSON never leaves out (no
+// omitempty, no omitzero), are always there: a contract calls them required. A path ends in any member, which is then taken whole; it passes lists by their elements, with or without a * in
 // their place (`disks.*.id`); `annotations.*` is every key. Names with other characters stand in
 // quotes, or in backticks as AIP-161 has them. Errors in s are *Error.
 func ParseFields(s string, t reflect.Type) (*Mask, error) {
@@ -207,7 +207,11 @@ func (k *pick) settle(t reflect.Type) {
 	switch k.class {
 	case classObject:
 		for _, f := range fieldsOf(t) {
-			if sub := k.of(f.name); sub != nil {
+			sub := k.of(f.name)
+			if sub == nil && f.always() {
+				sub = &pick{whole: true}
+			}
+			if sub != nil {
 				sub.settle(f.typ)
 				k.fields = append(k.fields, pickedField{f, sub})
 			}

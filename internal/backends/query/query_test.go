@@ -22,7 +22,7 @@ type (
 		ID          vmID              `json:"id"`
 		DisplayName *string           `json:"displayName,omitempty"`
 		Description string            `json:"description,omitempty"`
-		State       vmState           `json:"state"`
+		State       vmState           `json:"state,omitempty"`
 		RawState    *rawState         `json:"rawState,omitempty"`
 		Template    *bool             `json:"template,omitempty"`
 		Host        *ref              `json:"host,omitempty"`
@@ -35,7 +35,7 @@ type (
 		Limits      map[vmState]int   `json:"limits,omitempty"`
 		ByNumber    map[int]string    `json:"byNumber,omitempty"`
 		Disks       []disk            `json:"disks,omitempty"`
-		Tags        []string          `json:"tags"`
+		Tags        []string          `json:"tags,omitzero"`
 		CreateTime  *time.Time        `json:"createTime,omitempty"`
 		Native      any               `json:"native,omitempty"`
 		Raw         json.RawMessage   `json:"raw,omitempty"`

@@ -106,6 +106,9 @@ func fieldsOf(t reflect.Type) []field {
 	})
 }
 
+// always reports whether the member is in every JSON of its struct.
+func (f field) always() bool { return !f.omitEmpty && !f.omitZero }
+
 func (f field) beats(g field) bool {
 	if len(f.index) != len(g.index) {
 		return len(f.index) < len(g.index)

@@ -348,8 +348,7 @@ func lost(err error) bool {
 		return true
 	}
 	_, errno := errors.AsType[syscall.Errno](err)
-	return errno || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		strings.Contains(err.Error(), "server closed idle connection")
+	return errno || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
 // countedConn counts the bytes that may have left. It counts them before they are written, because

@@ -205,7 +205,7 @@ func section(b []byte) (size int, text []byte) {
 			return 0, nil
 		}
 		size = n + i + len(s.end)
-		if &s.open[0] == &cdataOpen[0] {
+		if b[1] == '!' && b[2] == '[' {
 			text = b[n : n+i]
 		}
 		return size, text

@@ -324,7 +324,7 @@ var netContext = strings.Fields(`DNS EXTERNAL GATEWAY IP IP6 IP6_GATEWAY IP6_MET
 var oldNetContext = strings.Fields("IP MAC MASK NETWORK")
 
 // fillContext writes the network part of a context anew.
-func (c *call) fillContext(v *vm) {
+func (s *Server) fillContext(v *vm) {
 	contexts := v.tmpl.all("CONTEXT")
 	if len(contexts) == 0 {
 		return
@@ -343,11 +343,11 @@ func (c *call) fillContext(v *vm) {
 			prefix = "ETH" + n.get("PARENT_ID") + "_ALIAS" + n.get("ALIAS_ID") + "_"
 		}
 		known := map[string]string{"IP": n.get("IP"), "MAC": n.get("MAC"), "DNS": n.get("DNS"), "GATEWAY": n.get("GATEWAY")}
-		if net, ok := find(c.nets, n.id("NETWORK_ID")); ok {
+		if net, ok := find(s.nets, n.id("NETWORK_ID")); ok {
 			known["MASK"], known["NETWORK"] = net.tmpl.get("NETWORK_MASK"), net.tmpl.get("NETWORK_ADDRESS")
 		}
 		members := netContext
-		if c.release.old {
+		if s.release.old {
 			members = oldNetContext
 		}
 		for _, m := range members {

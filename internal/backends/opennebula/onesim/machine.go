@@ -195,6 +195,9 @@ func (s *Server) move(v *vm, to status, at time.Time) {
 			if v.work != nil {
 				step = v.work.step
 			}
+			if step == StepBoot {
+				s.fillContext(v)
+			}
 			s.after(v, step, at)
 		}
 	}
@@ -436,11 +439,19 @@ func (s *Server) prologOf(v *vm) LCM {
 
 // recreate is delete-recreate: the VM as it was allocated, under the same id.
 func (s *Server) recreate(v *vm) {
-	v.deployID, v.snaps, v.resched = "", nil, false
+	v.deployID, v.resched = "", false
+	v.dropSnapshots()
+}
+
+// dropSnapshots forgets all snapshots; the disks that had some lose their total, as in oned.
+func (v *vm) dropSnapshots() {
 	v.tmpl.drop("SNAPSHOT")
-	for _, d := range v.tmpl.all("DISK") {
-		d.unset("DISK_SNAPSHOT_TOTAL_SIZE", "DISK_SNAPSHOT_ACTIVE", "DISK_SNAPSHOT_ID")
+	for _, s := range v.snaps {
+		if d := v.disk(s.disk); d != nil {
+			d.unset("DISK_SNAPSHOT_TOTAL_SIZE", "DISK_SNAPSHOT_ACTIVE", "DISK_SNAPSHOT_ID")
+		}
 	}
+	v.snaps = nil
 }
 
 // schedule deploys a VM on the host with most room, as the scheduler would.
@@ -685,5 +696,6 @@ func recreate(c *call, v *vm) {
 		return
 	}
 	c.by(v.last(), actDeleteRecreate)
+	v.dropSnapshots()
 	c.move(v, active(CleanupResubmit), c.now())
 }

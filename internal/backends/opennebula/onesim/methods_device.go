@@ -414,7 +414,9 @@ func vmAttachNIC(c *call) (any, *refusal) {
 		n.set("ATTACH", "YES")
 	}
 	v.tmpl.add(n)
-	c.fillContext(v)
+	if v.state == Active { // a VM that is off gets its new context when it boots
+		c.fillContext(v)
+	}
 	c.throughNIC(v, act, func() { v.nic(id).unset("ATTACH") }, func() { c.dropNIC(v, id) })
 	return v.id, nil
 }

@@ -114,15 +114,16 @@ func aclInfo(c *call) (any, *refusal) {
 		return nil, refuse(codeAuthorization, "User [%d] : Not authorized to perform MANAGE ACL.", c.user.id)
 	}
 	b := []byte("<ACL_POOL>")
-	for i, r := range [][5]string{
-		{"200000001", "121429400000000", "8", "400000000", "@1 VM+IMAGE+TEMPLATE+DOCUMENT+SECGROUP+VMGROUP+BACKUPJOB/* CREATE *"},
-		{"200000001", "2400000000", "2", "100000000", "@1 HOST/* MANAGE #0"},
-		{"200000001", "4400000000", "1", "100000000", "@1 NET/* USE #0"},
-		{"200000001", "100400000000", "1", "100000000", "@1 DATASTORE/* USE #0"},
-		{"400000000", "800400000000", "1", "400000000", "* ZONE/* USE *"},
+	for _, r := range [][6]string{
+		{"0", "200000001", "121429400000000", "8", "400000000", "@1 VM+IMAGE+TEMPLATE+DOCUMENT+SECGROUP+VMGROUP+BACKUPJOB/* CREATE *"},
+		{"3", "200000001", "2400000000", "2", "100000000", "@1 HOST/* MANAGE #0"},
+		{"4", "200000001", "4400000000", "1", "100000000", "@1 NET/* USE #0"},
+		{"5", "200000001", "100400000000", "1", "100000000", "@1 DATASTORE/* USE #0"},
+		{"1", "400000000", "800400000000", "1", "400000000", "* ZONE/* USE *"},
+		{"2", "400000000", "18000400000000", "1", "400000000", "* MARKETPLACE+MARKETPLACEAPP/* USE *"},
 	} {
-		b = element(element(number(append(b, "<ACL>"...), "ID", i), "USER", r[0]), "RESOURCE", r[1])
-		b = append(element(element(element(b, "RIGHTS", r[2]), "ZONE", r[3]), "STRING", r[4]), "</ACL>"...)
+		b = element(element(element(append(b, "<ACL>"...), "ID", r[0]), "USER", r[1]), "RESOURCE", r[2])
+		b = append(element(element(element(b, "RIGHTS", r[3]), "ZONE", r[4]), "STRING", r[5]), "</ACL>"...)
 	}
 	return append(b, "</ACL_POOL>"...), nil
 }

@@ -1,0 +1,454 @@
+package onesim
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// exchange is one recorded call. testdata/oned-*.jsonl hold a subset of the recordings in this form; the whole of them
+// lies beside the repository on machines that have it, one file an exchange.
+type exchange struct {
+	Name       string            `json:"name"`
+	Method     string            `json:"method"`
+	Request    string            `json:"request"`
+	Status     int               `json:"status"`
+	Response   string            `json:"response"`
+	HTTPMethod string            `json:"http_method,omitempty"`
+	Path       string            `json:"path,omitempty"`
+	Headers    map[string]string `json:"request_headers,omitempty"`
+	number     int
+}
+
+func (x *exchange) setNumber(t *testing.T) {
+	t.Helper()
+	n, err := strconv.Atoi(x.Name[:3])
+	if err != nil {
+		t.Fatalf("%s: no number", x.Name)
+	}
+	x.number = n
+}
+
+func readSubset(t *testing.T, file string) []exchange {
+	t.Helper()
+	f, err := os.Open(filepath.Join("testdata", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var out []exchange
+	sc := bufio.NewScanner(f)
+	sc.Buffer(nil, 16<<20)
+	for sc.Scan() {
+		var x exchange
+		if err := json.Unmarshal(sc.Bytes(), &x); err != nil {
+			t.Fatal(err)
+		}
+		x.setNumber(t)
+		out = append(out, x)
+	}
+	if err := sc.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// readAll reads the whole recording if it is there.
+func readAll(t *testing.T, folder string) []exchange {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "..", "..", "..", "..", "shared", "wire", folder, "[0-9]*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sort.Strings(files)
+	var out []exchange
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var x exchange
+		if err := json.Unmarshal(b, &x); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		x.Name = strings.TrimSuffix(filepath.Base(name), ".json")
+		x.setNumber(t)
+		out = append(out, x)
+	}
+	return out
+}
+
+// send writes the request as recorded and reads the whole reply.
+func send(t *testing.T, s *Server, x *exchange, body string) (int, string) {
+	t.Helper()
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	verb, path := orDefault(x.HTTPMethod, "POST"), orDefault(x.Path, "/RPC2")
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n", verb, path)
+	for k, v := range x.Headers {
+		fmt.Fprintf(&b, "%s: %s\r\n", k, v)
+	}
+	if _, own := x.Headers["Content-Length"]; !own && verb == "POST" {
+		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(body))
+	}
+	b.WriteString("\r\n" + body)
+	if _, err := c.Write(b.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, _ := strings.Cut(string(raw), "\r\n\r\n")
+	if strings.HasPrefix(head, "HTTP/1.1 100") {
+		head, rest, _ = strings.Cut(rest, "\r\n\r\n")
+	}
+	if !strings.Contains(head, "\r\nConnection: close") {
+		t.Errorf("%s: the reply does not say that the connection ends: %q", x.Name, head)
+	}
+	status, err := strconv.Atoi(strings.Fields(head)[1])
+	if err != nil {
+		t.Fatalf("%s: %q", x.Name, head)
+	}
+	return status, rest
+}
+
+// answered is a reply taken apart: what is compared.
+type answered struct {
+	status int
+	shape  string // types of the elements, or fault, or html
+	code   string
+	text   string
+	doc    []string // paths of the document in order, repeated ones once
+	states string   // STATE/LCM_STATE of each VM
+	ids    string   // ids of a pool's members
+	value  string
+}
+
+var (
+	// whether a VM has been sampled by then is a matter of the monitor's rhythm
+	sampled = regexp.MustCompile(`^(VM_POOL/)?VM/MONITORING/`)
+	// how full a host is depends on VMs that were not recorded
+	room      = regexp.MustCompile(`(Not enough CPU: \d+)/\d+`)
+	position  = regexp.MustCompile(` at line.*$`)
+	valueTags = regexp.MustCompile(`(?s)<value>(?:<(string|i4|i8|boolean)>(.*?)</(?:string|i4|i8|boolean)>)</value>`)
+)
+
+func takeApart(status int, body string) answered {
+	a := answered{status: status}
+	switch {
+	case strings.HasPrefix(body, "<HTML>"):
+		a.shape = "html"
+		_, rest, _ := strings.Cut(body, "<P>")
+		a.text, _, _ = strings.Cut(rest, "</P>")
+		return a
+	case !strings.Contains(body, "<methodResponse>"):
+		a.shape = "none"
+		a.text = body
+		return a
+	}
+	var kinds, values []string
+	for _, m := range valueTags.FindAllStringSubmatch(body, -1) {
+		kinds = append(kinds, m[1])
+		values = append(values, unescape(m[2]))
+	}
+	a.shape = strings.Join(kinds, " ")
+	switch {
+	case strings.Contains(body, "<fault>"):
+		a.shape = "fault " + a.shape
+		a.code, a.text = values[0], position.ReplaceAllString(values[1], "")
+		if a.code == "-503" || a.code == "-500" {
+			a.text, _, _ = strings.Cut(a.text, ".") // what follows is expat's, and a count of bytes
+		}
+	case len(kinds) >= 3 && values[0] == "0" && kinds[0] == "boolean":
+		a.text, a.code = position.ReplaceAllString(room.ReplaceAllString(values[1], "$1"), ""), values[2]
+		if len(values) > 3 {
+			a.code += " " + values[3]
+		}
+	case len(kinds) == 3 && kinds[1] == "string" && strings.HasPrefix(values[1], "<"):
+		a.doc, a.states, a.ids = outline(values[1])
+	case len(kinds) == 3 && kinds[1] == "i4":
+		a.value = values[1]
+	}
+	return a
+}
+
+func unescape(s string) string {
+	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&#x0d;", "\r", "&amp;", "&").Replace(s)
+}
+
+// outline lists a document's paths once each, in the order of first appearance, with a mark on those that hold CDATA.
+func outline(doc string) (paths []string, states, ids string) {
+	d := xml.NewDecoder(strings.NewReader(doc))
+	var stack []string
+	seen := map[string]bool{}
+	var text strings.Builder
+	var all []string
+	for {
+		tok, err := d.RawToken()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return append(paths, err.Error()), states, ids
+		}
+		switch e := tok.(type) {
+		case xml.StartElement:
+			stack = append(stack, e.Name.Local)
+			text.Reset()
+			if p := strings.Join(stack, "/"); !seen[p] && !sampled.MatchString(p) {
+				seen[p] = true
+				all = append(all, p)
+			}
+		case xml.CharData:
+			text.Write(e)
+		case xml.EndElement:
+			p := strings.Join(stack, "/")
+			stack = stack[:len(stack)-1]
+			switch {
+			case p == "VM/STATE" || p == "VM/LCM_STATE" || p == "VM_POOL/VM/STATE" || p == "VM_POOL/VM/LCM_STATE":
+				states += text.String() + " "
+			case len(stack) == 2 && e.Name.Local == "ID" && strings.HasSuffix(stack[0], "_POOL") && !strings.HasSuffix(p, "QUOTAS/ID"):
+				ids += text.String() + " "
+			}
+			text.Reset()
+		}
+	}
+	return all, states, ids
+}
+
+// compare names the differences, the most telling first.
+func compare(got, want answered) []string {
+	var out []string
+	differ := func(what, g, w string) {
+		if g != w {
+			out = append(out, fmt.Sprintf("%s: got %q, want %q", what, g, w))
+		}
+	}
+	if got.status != want.status {
+		out = append(out, fmt.Sprintf("status %d, want %d", got.status, want.status))
+	}
+	differ("shape", got.shape, want.shape)
+	differ("code", got.code, want.code)
+	differ("text", got.text, want.text)
+	differ("states", got.states, want.states)
+	differ("ids", got.ids, want.ids)
+	differ("value", got.value, want.value)
+	var missing, extra []string
+	for _, p := range want.doc {
+		if !slices.Contains(got.doc, p) {
+			missing = append(missing, p)
+		}
+	}
+	for _, p := range got.doc {
+		if !slices.Contains(want.doc, p) {
+			extra = append(extra, p)
+		}
+	}
+	if len(missing)+len(extra) > 0 {
+		out = append(out, fmt.Sprintf("document lacks %v, has too much %v", missing, extra))
+	} else if !slices.Equal(got.doc, want.doc) {
+		out = append(out, "document: elements in another order")
+	}
+	return out
+}
+
+// replay is one run of a recording against a simulator.
+type replay struct {
+	*testing.T
+	s       *Server
+	clock   *ManualClock
+	replace map[string]string // recorded token → the simulator's
+	placed  int               // how often a VM had to be put into a state that no call had led to
+}
+
+var (
+	stringParam = regexp.MustCompile(`<string>(.*?)</string>`)
+	intParam    = regexp.MustCompile(`<(?:int|i4)>(-?\d+)</(?:int|i4)>`)
+	stateWord   = regexp.MustCompile(`state ([A-Z_]+)`)
+)
+
+// vmOf is the id of the VM that a call is about; -1 if there is none.
+func (x *exchange) vmOf() int {
+	m := intParam.FindStringSubmatch(x.Request)
+	if m == nil || !strings.HasPrefix(x.Method, "one.vm.") || x.Method == "one.vm.allocate" {
+		return -1
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// pad makes the VMs that the recording made in calls that were not kept.
+func (r *replay) pad(n int, want answered) {
+	r.Helper()
+	for want.code != "1024 "+strconv.Itoa(n) && n >= len(r.s.vms) && n < 9999 {
+		user := map[string]string{"NOTE": "recorded"}
+		if _, err := r.s.PutVM(VMSpec{State: Pending, User: user}); err != nil {
+			r.Fatal(err)
+		}
+	}
+}
+
+func (r *replay) statusOf(id int) status {
+	v, _ := r.s.VM(id)
+	return status{v.State, v.LCM}
+}
+
+// reach lets time pass until the VM is in the state; if it does not get there by itself, it is put there.
+func (r *replay) reach(id int, want status) {
+	r.Helper()
+	for range 12 {
+		if r.statusOf(id) == want {
+			return
+		}
+		r.s.Advance(5 * time.Second)
+	}
+	r.placed++
+	if err := r.s.SetState(id, want.state, want.lcm); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// calm lets time pass until the VM waits for nothing.
+func (r *replay) calm(id int) {
+	for range 20 {
+		st := r.statusOf(id)
+		if _, transient := phases[st.lcm]; st.state != Cloning && (st.state != Active || !transient && st.lcm != LCMInit) {
+			return
+		}
+		r.s.Advance(5 * time.Second)
+	}
+}
+
+func statusNamed(name string) (status, bool) {
+	if i := slices.Index(lcmNames, name); i > 0 {
+		return active(LCM(i)), true
+	}
+	if i := slices.Index(stateNames, name); i >= 0 {
+		return is(State(i)), true
+	}
+	return status{}, false
+}
+
+// before brings the VM of a call into the state that the recording had it in.
+func (r *replay) before(x *exchange, want answered, prepare map[int]string, hooks map[int]func(*replay)) {
+	r.Helper()
+	if h := hooks[x.number]; h != nil {
+		h(r)
+	}
+	id := x.vmOf()
+	if strings.HasSuffix(x.Method, ".allocate") || strings.HasSuffix(x.Method, ".instantiate") {
+		if n, err := strconv.Atoi(want.value); err == nil && x.Method != "one.user.allocate" {
+			r.pad(n-1, want)
+		}
+	}
+	if id < 0 {
+		return
+	}
+	r.pad(id, want)
+	if id >= len(r.s.vms) {
+		return
+	}
+	if name, ok := prepare[x.number]; ok {
+		st, known := statusNamed(name)
+		if !known {
+			r.Fatalf("%d: no state %s", x.number, name)
+		}
+		r.reach(id, st)
+		return
+	}
+	if f := strings.Fields(want.states); len(f) == 2 {
+		state, err1 := strconv.Atoi(f[0])
+		lcm, err2 := strconv.Atoi(f[1])
+		if err := errors.Join(err1, err2); err != nil {
+			r.Fatal(err)
+		}
+		r.reach(id, status{State(state), LCM(lcm)})
+		return
+	}
+	if m := stateWord.FindStringSubmatch(want.text); m != nil {
+		if st, known := statusNamed(m[1]); known {
+			r.reach(id, st)
+			return
+		}
+	}
+	if x.Method != "one.vm.info" {
+		r.calm(id)
+	}
+}
+
+func (r *replay) run(x *exchange, want answered) answered {
+	r.Helper()
+	body := x.Request
+	for from, to := range r.replace {
+		body = strings.ReplaceAll(body, from, to)
+	}
+	status, reply := send(r.T, r.s, x, body)
+	got := takeApart(status, reply)
+	if x.Method == "one.user.login" {
+		old, now := stringParam.FindStringSubmatch(x.Response), stringParam.FindStringSubmatch(reply)
+		if old != nil && now != nil && old[1] != "" && want.code == "" {
+			r.replace[old[1]] = now[1]
+		}
+	}
+	return got
+}
+
+// do makes a call that the recording's script made without keeping it, as oneadmin.
+func (r *replay) do(method string, args ...any) {
+	r.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, "<methodCall><methodName>%s</methodName><params>", method)
+	for _, a := range append([]any{"oneadmin:opennebula"}, args...) {
+		b.WriteString("<param>" + string(appendValue(nil, a)) + "</param>")
+	}
+	b.WriteString("</params></methodCall>")
+	x := exchange{Name: method}
+	status, body := send(r.T, r.s, &x, b.String())
+	if got := takeApart(status, body); got.code != "" {
+		r.Errorf("%s %v: %s %s", method, args, got.code, got.text)
+	}
+}
+
+// fresh makes sure that id is the next VM, and puts it.
+func (r *replay) fresh(id int, spec VMSpec) {
+	r.Helper()
+	r.pad(id-1, answered{})
+	if id < len(r.s.vms) {
+		return
+	}
+	if _, err := r.s.PutVM(spec); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *replay) set(id int, st status) {
+	r.Helper()
+	if err := r.s.SetState(id, st.state, st.lcm); err != nil {
+		r.Fatal(err)
+	}
+}

@@ -1,0 +1,31 @@
+# What people and CI do here; `make` lists it.
+
+LINTER   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GO_FILES := find . -name node_modules -prune -o -name generated -prune -o -name '*.go' -print
+
+.DEFAULT_GOAL := help
+.PHONY: help run test build lint clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+run: ## Start the gateway with both simulators (more flags: ARGS="-demo-vms 1000")
+	go run ./cmd/gateway -demo $(ARGS)
+
+test: build ## Check everything: Go, the contract, the demo (race detector: TESTFLAGS=-race)
+	tools/need.sh node npm curl
+	@test -z "$$($(GO_FILES) | xargs gofmt -l | tee /dev/stderr)" || { echo "gofmt -w these files" >&2; exit 1; }
+	go vet ./...
+	go test $(TESTFLAGS) ./...
+	tools/contract/check.sh
+	tools/smoke.sh bin/gateway
+
+build: ## Build the static binary bin/gateway
+	tools/need.sh go
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/gateway ./cmd/gateway
+
+lint: ## Read the Go code with golangci-lint
+	go run $(LINTER) run
+
+clean: ## Remove what was built
+	rm -rf bin tools/contract/node_modules tools/contract/generated

@@ -1,0 +1,430 @@
+package opennebula
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"vmgateway/internal/backends"
+)
+
+// Create makes a VM: from a template in OpenNebula's own language, from typed members, or from a
+// template with members added that it does not say itself.
+func (d *Driver) Create(ctx context.Context, s backends.Session, changes []backends.Change) (backends.ID, error) {
+	i, err := d.gather(changes)
+	if err != nil {
+		return backends.ID{}, err
+	}
+	template, err := i.template()
+	if err != nil {
+		return backends.ID{}, err
+	}
+	r, err := d.detect(ctx, s)
+	if err != nil {
+		return backends.ID{}, err
+	}
+	args := []any{template}
+	switch {
+	case r.hasFeature(holdArgument):
+		args = append(args, i.hold)
+	case i.hold:
+		return backends.ID{}, d.lacks("/hold", fmt.Sprintf("OpenNebula %s cannot hold a VM from its start.", r))
+	}
+	vm, err := d.integer(ctx, s, request{method: "one.vm.allocate", args: args, changes: true, asked: askedTemplate})
+	if err != nil {
+		return backends.ID{}, err
+	}
+	return d.id(vm), nil
+}
+
+// template is the intent as a template for a new VM.
+func (i *intent) template() (string, error) {
+	attrs, err := i.attributes()
+	if err != nil {
+		return "", err
+	}
+	if i.raw != nil {
+		return mergeRaw("/opennebula/template", *i.raw, attrs)
+	}
+	attrs, err = withCapacity(attrs)
+	if err != nil {
+		return "", err
+	}
+	return templateXML(attrs), nil
+}
+
+// mergeRaw adds attributes to a template that a client wrote.
+func mergeRaw(pointer, text string, attrs []attribute) (string, error) {
+	if err := checkRaw(pointer, text); err != nil {
+		return "", err
+	}
+	raw, err := parseRaw(text)
+	if err != nil {
+		return "", backends.Invalid(pointer, "OpenNebula could not read the template: "+err.Error())
+	}
+	merged, err := raw.with(attrs)
+	if err != nil {
+		return "", backends.Invalid(pointer, err.Error())
+	}
+	return merged, nil
+}
+
+// attributes are the typed members.
+func (i *intent) attributes() ([]attribute, error) {
+	var attrs []attribute
+	if i.name != nil {
+		attrs = append(attrs, attribute{name: "NAME", value: *i.name})
+	}
+	attrs = append(append(attrs, i.capacity...), i.created...)
+	for _, section := range slices.Sorted(maps.Keys(i.sections)) {
+		if parts := i.sections[section].list(); len(parts) > 0 {
+			attrs = append(attrs, attribute{name: section, parts: parts})
+		}
+	}
+	return append(attrs, i.user.list()...), nil
+}
+
+// list are the edits that set something, by name.
+func (e edits) list() []attribute {
+	var attrs []attribute
+	for _, name := range slices.Sorted(maps.Keys(e)) {
+		if value := e[name]; value != nil {
+			attrs = append(attrs, attribute{name: name, value: *value})
+		}
+	}
+	return attrs
+}
+
+// withCapacity fills in what OpenNebula cannot do without: CPU is as many physical ones as there
+// are vCPUs, and MEMORY is MEMORY_MAX, unless they are said.
+func withCapacity(attrs []attribute) ([]attribute, error) {
+	value := func(name string) (string, bool) {
+		i := slices.IndexFunc(attrs, func(a attribute) bool { return a.name == name })
+		if i < 0 {
+			return "", false
+		}
+		return attrs[i].value, true
+	}
+	if _, ok := value("CPU"); !ok {
+		vcpus, ok := value("VCPU")
+		if !ok {
+			vcpus = "1"
+		}
+		attrs = append(attrs, attribute{name: "CPU", value: vcpus})
+	}
+	most, bounded := value("MEMORY_MAX")
+	now, said := value("MEMORY")
+	switch {
+	case !said && !bounded:
+		return nil, backends.Invalid("/memory/dynamicMaxBytes", "a VM needs memory")
+	case !said:
+		attrs = slices.DeleteFunc(attrs, func(a attribute) bool { return a.name == "MEMORY_MAX" })
+		attrs = append(attrs, attribute{name: "MEMORY", value: most})
+	case bounded:
+		if err := inOrder(now, most, "/memory/staticMaxBytes", "less than dynamicMaxBytes"); err != nil {
+			return nil, err
+		}
+	}
+	vcpus, said := value("VCPU")
+	if max, ok := value("VCPU_MAX"); ok && said {
+		if err := inOrder(vcpus, max, "/cpu/maxVcpus", "less than vcpus"); err != nil {
+			return nil, err
+		}
+	}
+	return attrs, nil
+}
+
+func inOrder(low, high, pointer, detail string) error {
+	if a, b := integer(low), integer(high); a != nil && b != nil && *a > *b {
+		return backends.Invalid(pointer, detail)
+	}
+	return nil
+}
+
+// patch is a patch under way.
+type patch struct {
+	d  *Driver
+	s  backends.Session
+	vm int
+	i  *intent
+	r  version
+	m  *machine // read when something has to be kept
+}
+
+// stepCalls is how each step is said, in the order of the steps.
+var stepCalls = []func(*patch, context.Context) error{
+	stepRename: (*patch).rename,
+	stepResize: (*patch).resize,
+	stepUpdate: (*patch).update,
+	stepConf:   (*patch).conf,
+	stepChmod:  (*patch).chmod,
+	stepChown:  (*patch).chown,
+}
+
+// Patch changes a VM by up to six calls. Everything that can be checked is checked before the
+// first; when a later one fails, the error lists what was applied.
+func (d *Driver) Patch(ctx context.Context, s backends.Session, id backends.ID, changes []backends.Change) error {
+	vm, err := d.pathID(id)
+	if err != nil {
+		return err
+	}
+	i, err := d.gather(changes)
+	if err != nil {
+		return err
+	}
+	r, err := d.detect(ctx, s)
+	if err != nil {
+		return err
+	}
+	p := &patch{d: d, s: s, vm: vm, i: i, r: r}
+	if err := p.check(ctx); err != nil {
+		return err
+	}
+	return p.run(ctx)
+}
+
+// check refuses what no later call could do.
+func (p *patch) check(ctx context.Context) error {
+	if paths := p.i.paths[stepCreate]; len(paths) > 0 {
+		return p.d.lacks(backends.Pointer(paths[0]), fmt.Sprintf("OpenNebula takes %q only when a VM is made.", paths[0]))
+	}
+	for step, info := range stepSince {
+		if paths := p.i.paths[step]; len(paths) > 0 && !info.in.has(p.r) {
+			return p.d.lacks(backends.Pointer(paths[0]), fmt.Sprintf("OpenNebula %s has no %s, which would change %q.", p.r, info.method, paths[0]))
+		}
+	}
+	if p.needsVM() {
+		m, _, err := p.d.machine(ctx, p.s, p.d.id(p.vm))
+		if err != nil {
+			return err
+		}
+		p.m = m
+	}
+	if err := p.checkSections(); err != nil {
+		return err
+	}
+	return p.checkOwner(ctx)
+}
+
+// needsVM reports whether something has to be read so that it is kept: updateconf replaces whole
+// sections, and update can only take attributes away by replacing them all.
+func (p *patch) needsVM() bool {
+	return len(p.i.sections) > 0 || len(p.i.paths[stepUpdate]) > 0 && !p.merges()
+}
+
+// merges reports whether one.vm.update can add to what is there.
+func (p *patch) merges() bool {
+	if p.i.annotations || !p.r.hasFeature(updateAppend) {
+		return false
+	}
+	for _, value := range p.i.user {
+		if value == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// checkSections refuses to empty a section: an empty one cannot be said, and one that is left out
+// stays since 6.2.
+func (p *patch) checkSections() error {
+	for name := range p.i.sections {
+		before := p.m.get("TEMPLATE").has(name)
+		if before && len(p.section(name).parts) == 0 && p.r.hasFeature(updateconfAppend) {
+			return &backends.Error{Code: backends.Unprocessable, Detail: fmt.Sprintf(
+				"OpenNebula cannot take the last value out of a VM's %s section: change it instead.", name)}
+		}
+	}
+	return nil
+}
+
+// checkOwner looks whether the new owner exists, when other calls would be made before. A user who
+// may not see the owner learns it from the call itself.
+func (p *patch) checkOwner(ctx context.Context) error {
+	if p.i.owner == nil {
+		return nil
+	}
+	user, group, err := p.owner()
+	if err != nil || len(p.i.paths) == 1 {
+		return err
+	}
+	for _, of := range []struct {
+		id           int
+		method, root string
+	}{{user, "one.user.info", "USER"}, {group, "one.group.info", "GROUP"}} {
+		if of.id < 0 {
+			continue
+		}
+		_, err := p.d.document(ctx, p.s, request{method: of.method, args: []any{of.id}, subject: "virtual machine"}, of.root)
+		if err != nil && backends.CodeOf(err) != backends.PermissionDenied {
+			return err
+		}
+	}
+	return nil
+}
+
+// owner is the new owner's numbers; -1 for what stays.
+func (p *patch) owner() (user, group int, err error) {
+	user, group = -1, -1
+	if id := p.i.owner.User; id != nil {
+		if user, err = p.d.bodyID("/owner/user/id", *id); err != nil {
+			return user, group, err
+		}
+	}
+	if id := p.i.owner.Group; id != nil {
+		group, err = p.d.bodyID("/owner/group/id", *id)
+	}
+	return user, group, err
+}
+
+// run makes the calls.
+func (p *patch) run(ctx context.Context) error {
+	var applied []string
+	for at, call := range stepCalls {
+		if len(p.i.paths[step(at)]) == 0 {
+			continue
+		}
+		if err := call(p, ctx); err != nil {
+			e := *backends.AsError(err)
+			e.Applied, e.NotApplied = applied, p.pathsFrom(step(at))
+			return &e
+		}
+		applied = append(applied, p.i.paths[step(at)]...)
+	}
+	return nil
+}
+
+func (p *patch) pathsFrom(first step) []string {
+	var paths []string
+	for s := first; s <= stepChown; s++ {
+		paths = append(paths, p.i.paths[s]...)
+	}
+	return paths
+}
+
+// send is a call of a patch; all of them answer the VM's id.
+func (p *patch) send(ctx context.Context, what asked, method string, args ...any) error {
+	_, err := p.d.integer(ctx, p.s, request{
+		method: method, args: append([]any{p.vm}, args...), changes: true, subject: "virtual machine", asked: what,
+	})
+	return err
+}
+
+func (p *patch) rename(ctx context.Context) error {
+	return p.send(ctx, askedName, "one.vm.rename", *p.i.name)
+}
+
+func (p *patch) resize(ctx context.Context) error {
+	return p.d.resize(ctx, p.s, p.vm, p.i.capacity, true)
+}
+
+const (
+	replaceAll = 0
+	mergeInto  = 1
+)
+
+func (p *patch) update(ctx context.Context) error {
+	if p.merges() {
+		if len(p.i.user) == 0 {
+			return nil // an empty map of annotations
+		}
+		return p.send(ctx, askedTemplate, "one.vm.update", templateXML(p.i.user.list()), mergeInto)
+	}
+	args := []any{templateXML(p.userTemplate())}
+	if p.r.hasFeature(updateAppend) {
+		args = append(args, replaceAll)
+	}
+	return p.send(ctx, askedTemplate, "one.vm.update", args...)
+}
+
+// userTemplate is the whole USER_TEMPLATE as it shall be.
+func (p *patch) userTemplate() []attribute {
+	user := p.m.get("USER_TEMPLATE")
+	shown := annotations(user)
+	var attrs []attribute
+	for _, kid := range user.Kids {
+		_, edited := p.i.user[kid.Name]
+		_, annotation := shown[kid.Name]
+		if !edited && !(annotation && p.i.annotations) {
+			attrs = append(attrs, asAttribute(kid))
+		}
+	}
+	return append(attrs, p.i.user.list()...)
+}
+
+// confSections are the sections that one.vm.updateconf writes, without CONTEXT, which it leaves
+// alone when it is not sent.
+var confSections = []string{"OS", "CPU_MODEL", "FEATURES", "INPUT", "GRAPHICS", "VIDEO", "RAW"}
+
+// conf sends whole sections. Up to 6.0 the call erases those that are left out, so all are sent.
+func (p *patch) conf(ctx context.Context) error {
+	var attrs []attribute
+	template := p.m.get("TEMPLATE")
+	for _, name := range confSections {
+		if _, edited := p.i.sections[name]; edited {
+			if section := p.section(name); len(section.parts) > 0 {
+				attrs = append(attrs, section)
+			}
+			continue
+		}
+		if !p.r.hasFeature(updateconfAppend) {
+			for _, rec := range template.all(name) {
+				attrs = append(attrs, asAttribute(rec))
+			}
+		}
+	}
+	if len(attrs) == 0 && p.r.hasFeature(updateconfAppend) {
+		return nil // nothing was there, and nothing is asked for
+	}
+	args := []any{templateXML(attrs)}
+	if p.r.hasFeature(updateconfAppend) {
+		args = append(args, mergeInto)
+	}
+	return p.send(ctx, askedTemplate, "one.vm.updateconf", args...)
+}
+
+// section is a section as it shall be: what is there, with the edits.
+func (p *patch) section(name string) attribute {
+	edited := p.i.sections[name]
+	a := attribute{name: name}
+	if !slices.Contains(p.i.emptied, name) {
+		for _, part := range asAttribute(p.m.get("TEMPLATE").get(name)).parts {
+			if _, ok := edited[part.name]; !ok {
+				a.parts = append(a.parts, part)
+			}
+		}
+	}
+	a.parts = append(a.parts, edited.list()...)
+	return a
+}
+
+func (p *patch) chmod(ctx context.Context) error {
+	perms := p.i.permissions
+	args := make([]any, 0, 9)
+	for _, circle := range []backends.PermissionBitsPatch{perms.Owner, perms.Group, perms.Other} {
+		for _, bit := range []*bool{circle.Use, circle.Manage, circle.Admin} {
+			args = append(args, permissionBit(bit))
+		}
+	}
+	return p.send(ctx, askedOther, "one.vm.chmod", args...)
+}
+
+// permissionBit is 1, 0, or -1 for one that stays.
+func permissionBit(bit *bool) int {
+	switch {
+	case bit == nil:
+		return -1
+	case *bit:
+		return 1
+	}
+	return 0
+}
+
+func (p *patch) chown(ctx context.Context) error {
+	user, group, err := p.owner()
+	if err != nil {
+		return err
+	}
+	return p.send(ctx, askedOther, "one.vm.chown", user, group)
+}

@@ -1,0 +1,304 @@
+package opennebula
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/wire"
+)
+
+// VM reads one VM, in state DONE too.
+func (d *Driver) VM(ctx context.Context, s backends.Session, id backends.ID, view backends.View) (*backends.VM, error) {
+	m, r, err := d.machine(ctx, s, id)
+	if err != nil {
+		return nil, err
+	}
+	return d.vm(m, view, r), nil
+}
+
+// machine reads one VM document, and the release that explains it.
+func (d *Driver) machine(ctx context.Context, s backends.Session, id backends.ID) (*machine, version, error) {
+	n, err := d.pathID(id)
+	if err != nil {
+		return nil, version{}, err
+	}
+	r, err := d.detect(ctx, s)
+	if err != nil {
+		return nil, r, err
+	}
+	req := request{method: "one.vm.info", args: []any{n}, subject: "virtual machine"}
+	doc, err := d.document(ctx, s, req, "VM")
+	if err != nil {
+		return nil, r, err
+	}
+	m, err := parseMachine(doc)
+	if err != nil {
+		return nil, r, d.garbled(req, err)
+	}
+	return m, r, nil
+}
+
+// Filter flags of pools.
+const (
+	ownedByMe      = -3
+	allVisible     = -2
+	mineAndGroups  = -1
+	primaryOfMine  = -4
+	anyState       = -2
+	anyStateButEnd = -1
+	fromStart      = -1
+	toEnd          = -1
+)
+
+// extendedChunk is how many whole VMs one call asks for: some 6 MB of XML.
+const extendedChunk = 500
+
+// query is a list, in the pool methods' arguments.
+type query struct {
+	method string
+	flag   int
+	state  int
+	newest bool // the pool gives the newest first, as it does since 5.8 unless configured otherwise
+}
+
+func (q query) request(from, to int) request {
+	return request{method: q.method, args: []any{q.flag, from, to, q.state}}
+}
+
+// VMs reads many VMs: in one call, or, for whole VMs of a release whose lists are abridged, in
+// ranges of ids that an abridged list has told. Ranges are cheap; pages by offset are not, since
+// oned makes each by reading all before it, and they lose VMs while others come and go.
+func (d *Driver) VMs(ctx context.Context, s backends.Session, q backends.Query) iter.Seq2[*backends.VM, error] {
+	return func(yield func(*backends.VM, error) bool) {
+		r, err := d.detect(ctx, s)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		pool, some, err := d.pool(q, r)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		if !some {
+			return
+		}
+		l := &lister{d: d, ctx: ctx, s: s, r: r, view: q.View, hideDone: !q.ShowDeleted, yield: yield}
+		whole := q.View == backends.ViewFull || q.View == backends.ViewNative
+		if !whole || !r.hasFeature(abridgedPools) {
+			l.all(pool)
+			return
+		}
+		l.whole(pool)
+	}
+}
+
+// pool turns a query into the pool's arguments. some is false when no VM can be meant.
+func (d *Driver) pool(q backends.Query, r version) (_ query, some bool, err error) {
+	p := query{method: "one.vmpool.info", newest: r.hasFeature(abridgedPools), state: anyStateButEnd}
+	if q.ShowDeleted {
+		p.state = anyState
+	}
+	if p.flag, err = ownerFlag(q.Owner, r); err != nil {
+		return p, false, err
+	}
+	numbers, every := statesOf(q.States, q.RawStates, r)
+	if every {
+		return p, true, nil
+	}
+	if !q.ShowDeleted {
+		numbers = slices.DeleteFunc(numbers, func(n int) bool { return n == stDone })
+	}
+	if len(numbers) == 1 {
+		p.state = numbers[0]
+	}
+	return p, len(numbers) > 0, nil
+}
+
+func ownerFlag(owner string, r version) (int, error) {
+	switch owner {
+	case "", "all":
+		return allVisible, nil
+	case "me":
+		return ownedByMe, nil
+	case "group":
+		if r.hasFeature(primaryGroup) {
+			return primaryOfMine, nil
+		}
+		return mineAndGroups, nil
+	}
+	if native, ok := strings.CutPrefix(owner, "user:"); ok {
+		if n, ok := number(native); ok {
+			return n, nil
+		}
+	}
+	e := &backends.Error{Code: backends.InvalidArgument, Detail: `The owner is not valid: expected "me", "group", "all" or "user:<number>".`}
+	e.Fields = []backends.FieldError{{Parameter: "owner", Detail: "not an owner of this backend"}}
+	return 0, e
+}
+
+// lister is one list under way.
+type lister struct {
+	d        *Driver
+	ctx      context.Context
+	s        backends.Session
+	r        version
+	view     backends.View
+	hideDone bool
+	yield    func(*backends.VM, error) bool
+}
+
+// all lists a pool in one call. It reports whether to go on.
+func (l *lister) all(q query) bool {
+	doc, err := l.d.document(l.ctx, l.s, q.request(fromStart, toEnd), "VM_POOL")
+	if poisoned(err) {
+		return l.halves(q, 0, math.MaxInt32)
+	}
+	if err != nil {
+		l.yield(nil, err)
+		return false
+	}
+	return l.pool(doc)
+}
+
+// whole lists whole VMs: which there are first, and then range by range. The ranges leave no gap,
+// so that a VM whose id the first list could not tell is met in the second.
+func (l *lister) whole(q query) {
+	var ids []int
+	damage := false
+	names := *l
+	names.view = backends.ViewID
+	names.yield = func(vm *backends.VM, err error) bool {
+		bad, damaged := errors.AsType[*backends.Undecodable](err)
+		var id backends.ID
+		switch {
+		case damaged:
+			damage, id = true, bad.ID // the second list meets it again
+		case err != nil:
+			return l.yield(nil, err)
+		default:
+			id = vm.ID
+		}
+		if n, ok := number(id.Native); ok {
+			ids = append(ids, n)
+		}
+		return true
+	}
+	if !names.all(q) || len(ids) == 0 && !damage {
+		return
+	}
+	if !l.r.hasFeature(extendedPool) {
+		l.oneByOne(ids)
+		return
+	}
+	q.method = "one.vmpool.infoextended"
+	for _, part := range ranges(ids, q.newest) {
+		if !l.span(q, part.from, part.to) {
+			return
+		}
+	}
+}
+
+// part is a range of ids, both ends included.
+type part struct{ from, to int }
+
+// ranges cuts all ids there can be into parts with extendedChunk of ids in each.
+func ranges(ids []int, newestFirst bool) []part {
+	slices.Sort(ids)
+	parts := []part{{0, math.MaxInt32}}
+	for i := extendedChunk; i < len(ids); i += extendedChunk {
+		parts[len(parts)-1].to = ids[i] - 1
+		parts = append(parts, part{ids[i], math.MaxInt32})
+	}
+	if newestFirst {
+		slices.Reverse(parts)
+	}
+	return parts
+}
+
+// oneByOne is for 5.8.0, which abridges its lists and has no other.
+func (l *lister) oneByOne(ids []int) {
+	for _, n := range ids {
+		vm, err := l.d.VM(l.ctx, l.s, l.d.id(n), l.view)
+		if err != nil && backends.CodeOf(err) == backends.NotFound {
+			continue // gone meanwhile
+		}
+		if !l.yield(vm, err) || err != nil {
+			return
+		}
+	}
+}
+
+// span lists a range of ids, both ends included.
+func (l *lister) span(q query, from, to int) bool {
+	doc, err := l.d.document(l.ctx, l.s, q.request(from, to), "VM_POOL")
+	switch {
+	case poisoned(err) && from < to:
+		return l.halves(q, from, to)
+	case poisoned(err):
+		return l.yield(nil, &backends.Undecodable{ID: l.d.id(from), Err: err})
+	case err != nil:
+		l.yield(nil, err)
+		return false
+	}
+	return l.pool(doc)
+}
+
+// halves isolates a VM that makes every list which has it fail, for everybody: one that holds a
+// character beyond the BMP. At most 62 calls for each, most of them with an empty answer.
+func (l *lister) halves(q query, from, to int) bool {
+	middle := from + (to-from)/2
+	low := func() bool { return l.span(q, from, middle) }
+	high := func() bool { return l.span(q, middle+1, to) }
+	if q.newest {
+		return high() && low()
+	}
+	return low() && high()
+}
+
+// poisoned reports whether oned could not put its answer into words.
+func poisoned(err error) bool {
+	f, ok := errors.AsType[*wire.Fault](err)
+	return ok && f.Code == faultNotCompleted
+}
+
+func (l *lister) pool(doc wire.Element) bool {
+	for e, err := range doc.Each("VM") {
+		var m *machine
+		if err == nil {
+			m, err = parseMachine(e)
+		}
+		switch {
+		case err != nil:
+			if !l.yield(nil, &backends.Undecodable{ID: l.d.idOf(e), Err: err}) {
+				return false
+			}
+		case l.hideDone && m.at.state == stDone:
+		case !l.yield(l.d.vm(m, l.view, l.r), nil):
+			return false
+		}
+	}
+	return true
+}
+
+var firstID = regexp.MustCompile(`<ID>([0-9]{1,10})</ID>`)
+
+// idOf finds the id in what is left of a damaged VM; the zero ID when there is none.
+func (d *Driver) idOf(e wire.Element) backends.ID {
+	match := firstID.FindSubmatch(e.Raw())
+	if match == nil {
+		return backends.ID{}
+	}
+	n, err := strconv.Atoi(string(match[1]))
+	if err != nil || n > math.MaxInt32 {
+		return backends.ID{}
+	}
+	return d.id(n)
+}

@@ -1,0 +1,156 @@
+package opennebula
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"vmgateway/internal/backends/wire"
+)
+
+// record is one element of a document, decoded: its text, or the elements inside. The zero record
+// stands for an element that is not there.
+type record struct {
+	Name string
+	Text string
+	Kids []record
+}
+
+// parseRecord decodes an element down to its last level. Any damage in it is an error.
+func parseRecord(e wire.Element) (record, error) {
+	r := record{Name: e.Name()}
+	for child, err := range e.Children() {
+		if err != nil {
+			return r, err
+		}
+		kid, err := parseRecord(child)
+		if err != nil {
+			return r, err
+		}
+		r.Kids = append(r.Kids, kid)
+	}
+	if len(r.Kids) > 0 {
+		return r, nil
+	}
+	var err error
+	r.Text, err = e.Text()
+	return r, err
+}
+
+// get is the first element of that name.
+func (r record) get(name string) record {
+	for i := range r.Kids {
+		if r.Kids[i].Name == name {
+			return r.Kids[i]
+		}
+	}
+	return record{}
+}
+
+// text is the first element of that name's text, "" when there is none.
+func (r record) text(name string) string { return r.get(name).Text }
+
+// has reports whether there is an element of that name.
+func (r record) has(name string) bool { return r.get(name).Name != "" }
+
+// all is every element of the names, in the document's order.
+func (r record) all(names ...string) []record {
+	var found []record
+	for _, kid := range r.Kids {
+		for _, name := range names {
+			if kid.Name == name {
+				found = append(found, kid)
+			}
+		}
+	}
+	return found
+}
+
+// vector reports whether the element holds elements, as OpenNebula's vector attributes do.
+func (r record) vector() bool { return len(r.Kids) > 0 }
+
+// integer is a text as a whole number; nil when it is not one.
+func integer(text string) *int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return nil
+	}
+	return &n
+}
+
+// decimal is a text as a number; nil when it is not one, or not finite.
+func decimal(text string) *float64 {
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil
+	}
+	return &f
+}
+
+// scaled is a whole number of units as bytes; nil when it is not one, or negative, or out of range.
+// Monitoring sends whole numbers with a fraction too.
+func scaled(text string, unit int64) *int64 {
+	n := integer(text)
+	if n == nil {
+		if f := decimal(text); f != nil && *f < math.MaxInt64/2 {
+			whole := int64(*f)
+			n = &whole
+		}
+	}
+	if n == nil || *n < 0 || *n > math.MaxInt64/unit {
+		return nil
+	}
+	bytes := *n * unit
+	return &bytes
+}
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+)
+
+// moment is a time in seconds since 1970; nil for 0 and less, which is "not yet".
+func moment(text string) *time.Time {
+	n := integer(text)
+	if n == nil || *n <= 0 {
+		return nil
+	}
+	t := time.Unix(*n, 0).UTC()
+	return &t
+}
+
+// yes is OpenNebula's boolean: YES or NO in templates, 1 or 0 elsewhere; nil for anything else.
+func yes(text string) *bool {
+	switch strings.ToUpper(text) {
+	case "YES", "1":
+		return new(true)
+	case "NO", "0":
+		return new(false)
+	}
+	return nil
+}
+
+// filled is a text that is there; nil for "".
+func filled(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+// need is an element that a document cannot do without, as an id.
+func (r record) need(name string) (int, error) {
+	n, ok := number(r.text(name))
+	if !ok {
+		return 0, errors.New(r.Name + " without a usable " + name)
+	}
+	return n, nil
+}
+
+// secret reports whether an element's value is one that nobody is shown: passwords of consoles,
+// keepalived and contexts, hashes and tokens of users.
+func secret(name string) bool {
+	return strings.Contains(name, "PASSW") || name == "LOGIN_TOKEN" || name == "TOKEN"
+}

@@ -82,7 +82,7 @@ func readHead(br *bufio.Reader) ([]byte, error) {
 func (s *Server) readBody(c net.Conn, br *bufio.Reader, r *httpRequest) error {
 	if r.path != "/RPC2" {
 		return &httpError{404, "This XML-RPC For C/C++ Abyss XML-RPC server responds to only one URI path.  " +
-			"I don't know what URI path that is, but it's not the one you requested: '" + r.path + "'. " +
+			"I don't know what URI path that is, but it's not the one you requested: '" + r.path + "'.  " +
 			"(Typically, it's '/RPC2')"}
 	}
 	switch r.verb {

@@ -277,6 +277,9 @@ func (c *call) again(v *vm, action int) {
 // settle lets happen what is due, in the order of time.
 func (s *Server) settle() {
 	now := s.now()
+	if s.scheduler {
+		s.runSchedule(now)
+	}
 	for {
 		var first *vm
 		for _, v := range s.busy {
@@ -303,6 +306,7 @@ func (s *Server) step(v *vm, at time.Time) {
 		s.schedule(v, at)
 	case v.state == Cloning:
 		if s.fails(StepClone) {
+			s.spoil(v, at)
 			s.move(v, is(CloningFailure), at)
 		} else {
 			s.cloned(v)
@@ -493,6 +497,16 @@ func (s *Server) cloned(v *vm) {
 		}
 	}
 	v.tmpl.drop("CLONING_TEMPLATE_ID")
+}
+
+// spoil marks the images that could not be cloned.
+func (s *Server) spoil(v *vm, at time.Time) {
+	for _, d := range v.tmpl.all("DISK") {
+		if m, ok := find(s.images, d.id("IMAGE_ID")); ok && d.get("CLONING") != "" {
+			m.state = imageError
+			m.tmpl.set("ERROR", at.UTC().Format("Mon Jan _2 15:04:05 2006")+" : Error cloning from Image: dummy datastore failure in clone")
+		}
+	}
 }
 
 // fails tells whether a failure was ordered for the step.

@@ -3,9 +3,11 @@ package onesim
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 func vmDeviceMethods() []method {
@@ -644,6 +646,36 @@ type sched struct {
 	id, vm int
 	tmpl   attr
 	at     int64
+	done   int64 // -1 is not yet
+}
+
+func (x *sched) append(b []byte) []byte {
+	b = number(number(append(b, "<SCHED_ACTION>"...), "ID", x.id), "PARENT_ID", x.vm)
+	b = element(element(b, "TYPE", "VM"), "ACTION", x.tmpl.get("ACTION"))
+	b = number(element(b, "ARGS", x.tmpl.get("ARGS")), "TIME", x.at)
+	for _, m := range [...]struct{ name, none string }{{"REPEAT", "-1"}, {"DAYS", ""}, {"END_TYPE", "-1"}, {"END_VALUE", "-1"}} {
+		b = element(b, m.name, cmp.Or(x.tmpl.get(m.name), m.none))
+	}
+	return append(number(b, "DONE", x.done), "<MESSAGE></MESSAGE><WARNING>0</WARNING></SCHED_ACTION>"...)
+}
+
+// runSchedule performs the scheduled actions that are due, as the scheduler would: in their owner's name, and without
+// anybody to tell when one is not possible.
+func (s *Server) runSchedule(now time.Time) {
+	for _, id := range slices.Sorted(maps.Keys(s.scheds)) {
+		x := s.scheds[id]
+		if x.done >= 0 || x.at > now.Unix() {
+			continue
+		}
+		x.done = now.Unix()
+		v := s.vms[x.vm]
+		i := slices.IndexFunc(s.users, func(u *user) bool { return u.id == v.uid })
+		a, _, legal := s.release.actionFor(x.tmpl.get("ACTION"), v.status)
+		if i < 0 || !legal {
+			continue
+		}
+		a.do(&call{Server: s, m: &method{name: "one.vm.action"}, user: s.users[i], gid: s.users[i].gid}, v)
+	}
 }
 
 // schedulable are the actions that may be scheduled. Source: SchedAction::parse.
@@ -671,7 +703,7 @@ func (c *call) schedArg(v *vm, text string) (*sched, *refusal) {
 	if relative {
 		at += v.stime
 	}
-	return &sched{vm: v.id, tmpl: *a[0], at: at}, nil
+	return &sched{vm: v.id, tmpl: *a[0], at: at, done: -1}, nil
 }
 
 func vmSchedAdd(c *call) (any, *refusal) {

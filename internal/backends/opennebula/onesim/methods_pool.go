@@ -176,8 +176,14 @@ func (c *call) appendAccounted(b []byte, v *vm, h *history) []byte {
 		b = append(b, "<SCHED_ACTIONS/>"...)
 	}
 	b = v.tmpl.document(b)
-	b = append(v.user.append(append(b, "<USER_TEMPLATE>"...)), "</USER_TEMPLATE></VM>"...)
-	return b
+	b = append(v.user.append(append(b, "<USER_TEMPLATE>"...)), "</USER_TEMPLATE><HISTORY_RECORDS/>"...)
+	for _, d := range v.snaps {
+		b = d.append(b)
+	}
+	if c.release.since("6.6") {
+		b = append(b, "<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS/></BACKUPS>"...)
+	}
+	return append(b, "</VM>"...)
 }
 
 func vmPoolShowback(c *call) (any, *refusal) {

@@ -43,8 +43,14 @@ func (c *call) vm(id int, r right) (*vm, *refusal) {
 	return v, no
 }
 
+// maxText is how long a text libxml2 takes; a longer one cannot come back out of a document.
+const maxText = 10_000_000
+
 func vmAllocate(c *call) (any, *refusal) {
 	t, err := parseTemplate(c.s(0))
+	if slices.ContainsFunc(t, func(a attr) bool { return len(a.value) > maxText }) {
+		err = errUntransformable
+	}
 	if err != nil {
 		text := err.Error()
 		if err == errUntransformable { //nolint:errorlint // parseTemplate does not wrap it

@@ -2,7 +2,6 @@ package onesim
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -92,25 +91,43 @@ func readAll(t *testing.T, folder string) []exchange {
 	return out
 }
 
-// send writes the request as recorded and reads the whole reply.
-func send(t *testing.T, s *Server, x *exchange, body string) (int, string) {
+// outgoing is a request as it goes over the wire. Recordings of odd ones change it.
+type outgoing struct {
+	first   string // request line
+	headers []string
+	length  string // Content-Length; "" is none
+	body    string
+}
+
+func (x *exchange) outgoing(body string) *outgoing {
+	verb := orDefault(x.HTTPMethod, "POST")
+	o := &outgoing{first: verb + " " + orDefault(x.Path, "/RPC2") + " HTTP/1.1", headers: []string{"Host: localhost", "Content-Type: text/xml"}, body: body}
+	for k, v := range x.Headers {
+		o.headers = append(o.headers, k+": "+v)
+	}
+	if verb == "POST" {
+		o.length = strconv.Itoa(len(body))
+	}
+	return o
+}
+
+func (o *outgoing) bytes() []byte {
+	head := append([]string{o.first}, o.headers...)
+	if o.length != "" {
+		head = append(head, "Content-Length: "+o.length)
+	}
+	return []byte(strings.Join(head, "\r\n") + "\r\n\r\n" + o.body)
+}
+
+// send writes the request and reads the whole reply.
+func send(t *testing.T, s *Server, name string, o *outgoing) (int, string) {
 	t.Helper()
 	c, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	verb, path := orDefault(x.HTTPMethod, "POST"), orDefault(x.Path, "/RPC2")
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n", verb, path)
-	for k, v := range x.Headers {
-		fmt.Fprintf(&b, "%s: %s\r\n", k, v)
-	}
-	if _, own := x.Headers["Content-Length"]; !own && verb == "POST" {
-		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(body))
-	}
-	b.WriteString("\r\n" + body)
-	if _, err := c.Write(b.Bytes()); err != nil {
+	if _, err := c.Write(o.bytes()); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
@@ -125,11 +142,11 @@ func send(t *testing.T, s *Server, x *exchange, body string) (int, string) {
 		head, rest, _ = strings.Cut(rest, "\r\n\r\n")
 	}
 	if !strings.Contains(head, "\r\nConnection: close") {
-		t.Errorf("%s: the reply does not say that the connection ends: %q", x.Name, head)
+		t.Errorf("%s: the reply does not say that the connection ends: %q", name, head)
 	}
 	status, err := strconv.Atoi(strings.Fields(head)[1])
 	if err != nil {
-		t.Fatalf("%s: %q", x.Name, head)
+		t.Fatalf("%s: %q", name, head)
 	}
 	return status, rest
 }
@@ -140,7 +157,8 @@ type answered struct {
 	shape  string // types of the elements, or fault, or html
 	code   string
 	text   string
-	doc    []string // paths of the document in order, repeated ones once
+	doc    []string // paths of the document, repeated ones once
+	order  []string // those of its first member, or of all if it is no pool, in their order
 	states string   // STATE/LCM_STATE of each VM
 	ids    string   // ids of a pool's members
 	value  string
@@ -187,7 +205,7 @@ func takeApart(status int, body string) answered {
 			a.code += " " + values[3]
 		}
 	case len(kinds) == 3 && kinds[1] == "string" && strings.HasPrefix(values[1], "<"):
-		a.doc, a.states, a.ids = outline(values[1])
+		a.doc, a.order, a.states, a.ids = outline(values[1])
 	case len(kinds) == 3 && kinds[1] == "i4":
 		a.value = values[1]
 	}
@@ -198,20 +216,19 @@ func unescape(s string) string {
 	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&#x0d;", "\r", "&amp;", "&").Replace(s)
 }
 
-// outline lists a document's paths once each, in the order of first appearance, with a mark on those that hold CDATA.
-func outline(doc string) (paths []string, states, ids string) {
+// outline lists a document's paths once each, in the order of first appearance.
+func outline(doc string) (all, order []string, states, ids string) {
 	d := xml.NewDecoder(strings.NewReader(doc))
 	var stack []string
 	seen := map[string]bool{}
 	var text strings.Builder
-	var all []string
 	for {
 		tok, err := d.RawToken()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return append(paths, err.Error()), states, ids
+			return append(all, err.Error()), order, states, ids
 		}
 		switch e := tok.(type) {
 		case xml.StartElement:
@@ -226,6 +243,9 @@ func outline(doc string) (paths []string, states, ids string) {
 		case xml.EndElement:
 			p := strings.Join(stack, "/")
 			stack = stack[:len(stack)-1]
+			if len(stack) == 1 && order == nil && strings.HasSuffix(stack[0], "_POOL") {
+				order = slices.Clone(all)
+			}
 			switch {
 			case p == "VM/STATE" || p == "VM/LCM_STATE" || p == "VM_POOL/VM/STATE" || p == "VM_POOL/VM/LCM_STATE":
 				states += text.String() + " "
@@ -235,7 +255,10 @@ func outline(doc string) (paths []string, states, ids string) {
 			text.Reset()
 		}
 	}
-	return all, states, ids
+	if order == nil {
+		order = all
+	}
+	return all, order, states, ids
 }
 
 // compare names the differences, the most telling first.
@@ -268,7 +291,7 @@ func compare(got, want answered) []string {
 	}
 	if len(missing)+len(extra) > 0 {
 		out = append(out, fmt.Sprintf("document lacks %v, has too much %v", missing, extra))
-	} else if !slices.Equal(got.doc, want.doc) {
+	} else if !sameOrder(got.order, want.order) {
 		out = append(out, "document: elements in another order")
 	}
 	return out
@@ -355,11 +378,8 @@ func statusNamed(name string) (status, bool) {
 }
 
 // before brings the VM of a call into the state that the recording had it in.
-func (r *replay) before(x *exchange, want answered, prepare map[int]string, hooks map[int]func(*replay)) {
+func (r *replay) before(x *exchange, want answered, prepare map[int]string) {
 	r.Helper()
-	if h := hooks[x.number]; h != nil {
-		h(r)
-	}
 	id := x.vmOf()
 	if strings.HasSuffix(x.Method, ".allocate") || strings.HasSuffix(x.Method, ".instantiate") {
 		if n, err := strconv.Atoi(want.value); err == nil && x.Method != "one.user.allocate" {
@@ -401,13 +421,17 @@ func (r *replay) before(x *exchange, want answered, prepare map[int]string, hook
 	}
 }
 
-func (r *replay) run(x *exchange, want answered) answered {
+func (r *replay) run(x *exchange, want answered, odd map[int]func(*outgoing)) answered {
 	r.Helper()
 	body := x.Request
 	for from, to := range r.replace {
 		body = strings.ReplaceAll(body, from, to)
 	}
-	status, reply := send(r.T, r.s, x, body)
+	o := x.outgoing(body)
+	if change := odd[x.number]; change != nil {
+		change(o)
+	}
+	status, reply := send(r.T, r.s, x.Name, o)
 	got := takeApart(status, reply)
 	if x.Method == "one.user.login" {
 		old, now := stringParam.FindStringSubmatch(x.Response), stringParam.FindStringSubmatch(reply)
@@ -416,6 +440,70 @@ func (r *replay) run(x *exchange, want answered) answered {
 		}
 	}
 	return got
+}
+
+// sameOrder compares the order of what both have.
+func sameOrder(a, b []string) bool {
+	keep := func(list, other []string) []string {
+		return slices.DeleteFunc(slices.Clone(list), func(p string) bool { return !slices.Contains(other, p) })
+	}
+	return slices.Equal(keep(a, b), keep(b, a))
+}
+
+// recording is a set of exchanges with what has to be known to send them again.
+type recording struct {
+	prepare     map[int]string          // the VM's state, where neither the exchange nor those before it tell
+	hooks       map[int]func(*replay)   // what the recording's script did between two exchanges without recording it
+	odd         map[int]func(*outgoing) // how a request was written, where its body alone does not tell
+	differences map[int]string          // what is answered differently on purpose, and why
+}
+
+// replayAll sends all exchanges, compares, and fails on every difference that is not listed, and on every listed one
+// that is none any more.
+func replayAll(t *testing.T, c Config, all []exchange, rec recording) {
+	t.Helper()
+	clock := NewClock(time.Date(2026, 11, 22, 10, 34, 6, 0, time.UTC))
+	c.Clock, c.Delays = clock, slow()
+	s, err := Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r := &replay{T: t, s: s, clock: clock, replace: map[string]string{}}
+	matched, listed, next := 0, 0, 0
+	for i := range all {
+		x := &all[i]
+		want := takeApart(x.Status, x.Response)
+		for ; next < x.number; next++ { // also those of exchanges that a subset leaves out
+			if h := rec.hooks[next+1]; h != nil {
+				h(r)
+			}
+		}
+		r.before(x, want, rec.prepare)
+		d := compare(r.run(x, want, rec.odd), want)
+		why, known := rec.differences[x.number]
+		switch {
+		case len(d) == 0 && !known:
+			matched++
+		case len(d) == 0:
+			t.Errorf("%s: listed as different (%s), but it matches", x.Name, why)
+		case known:
+			listed++
+		default:
+			t.Errorf("%s:\n\t%s", x.Name, strings.Join(d, "\n\t"))
+		}
+	}
+	t.Logf("%s: %d of %d exchanges match, %d differ on purpose; %d times a VM was put into a state instead of led there", s.Release(), matched, len(all), listed, r.placed)
+}
+
+// slow makes every step long, so that a replay can stop in each of them.
+func slow() map[Step]time.Duration {
+	d := DefaultDelays()
+	for k := range d {
+		d[k] = 5 * time.Second
+	}
+	d[StepQueue] = time.Millisecond
+	return d
 }
 
 // do makes a call that the recording's script made without keeping it, as oneadmin.
@@ -428,7 +516,7 @@ func (r *replay) do(method string, args ...any) {
 	}
 	b.WriteString("</params></methodCall>")
 	x := exchange{Name: method}
-	status, body := send(r.T, r.s, &x, b.String())
+	status, body := send(r.T, r.s, method, x.outgoing(b.String()))
 	if got := takeApart(status, body); got.code != "" {
 		r.Errorf("%s %v: %s %s", method, args, got.code, got.text)
 	}

@@ -196,8 +196,11 @@ func (s *Server) appendVM(b []byte, v *vm) []byte {
 	if s.release.since("6.2") {
 		b = ids(b, "SCHED_ACTIONS", v.sched)
 	}
-	b = v.tmpl.document(b)
-	b = append(v.user.append(append(b, "<USER_TEMPLATE>"...)), "</USER_TEMPLATE>"...)
+	b = v.tmpl.append(append(b, "<TEMPLATE>"...))
+	for _, id := range v.sched {
+		b = s.scheds[id].append(b)
+	}
+	b = append(v.user.append(append(b, "</TEMPLATE><USER_TEMPLATE>"...)), "</USER_TEMPLATE>"...)
 	b = s.appendHistory(b, v)
 	for _, d := range v.snaps {
 		b = d.append(b)

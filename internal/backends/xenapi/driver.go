@@ -1,0 +1,207 @@
+package xenapi
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/wire"
+)
+
+// Config is what a Driver needs to know. Name and Endpoints are required.
+type Config struct {
+	Name      string     // the backend's configured name: the first part of its ids
+	Endpoints []*url.URL // pool members, tried in turn; a path of "" is "/"
+	TLS       *tls.Config
+	MaxConns  int           // connections to one pool member at once; 0 = 32
+	Timeout   time.Duration // a single call; 0 = 2 minutes
+	MaxReply  int64         // bytes of one reply; 0 = 256 MiB
+	UserAgent string
+	Now       func() time.Time // nil = time.Now
+
+	// Originator names the gateway in XenAPI's session table: xapi ends the oldest of more than 500
+	// sessions with the same originator. "" = "vmgateway".
+	Originator string
+	// Grace is how long Do waits for a task to end before it answers with a running operation; 0 =
+	// one second.
+	Grace time.Duration
+}
+
+// What xapi allows a client: it refuses headers beyond about 1,000 bytes (431) and bodies beyond
+// 300 KiB, and stops answering beyond some 800 connections. Seen on xapi 24.16.
+const (
+	maxHeader      = 1000
+	maxRequest     = 300 << 10
+	defaultConns   = 32
+	defaultTimeout = 2 * time.Minute
+	defaultGrace   = time.Second
+	defaultClient  = "vmgateway"
+)
+
+// Driver speaks to one XenAPI pool. It is safe for concurrent use.
+type Driver struct {
+	cfg     Config
+	pool    *pool
+	refs    *refs
+	release atomic.Pointer[release]
+}
+
+var _ backends.Driver = (*Driver)(nil)
+
+// New makes a Driver. It connects to nothing.
+func New(c Config) (*Driver, error) {
+	if !backends.ValidName(c.Name) {
+		return nil, fmt.Errorf("xenapi: %q is not a backend's name", c.Name)
+	}
+	if len(c.Endpoints) == 0 {
+		return nil, errors.New("xenapi: no endpoint")
+	}
+	for _, u := range c.Endpoints {
+		if u == nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+			return nil, errors.New("xenapi: an endpoint is not an http or https URL with a host")
+		}
+	}
+	setDefault(&c.MaxConns, defaultConns)
+	setDefault(&c.Timeout, defaultTimeout)
+	setDefault(&c.Grace, defaultGrace)
+	setDefault(&c.Originator, defaultClient)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Driver{cfg: c, pool: newPool(c), refs: newRefs()}, nil
+}
+
+func setDefault[T comparable](value *T, def T) {
+	var zero T
+	if *value == zero {
+		*value = def
+	}
+}
+
+// Close closes idle connections.
+func (d *Driver) Close() { d.pool.close() }
+
+// Kind is XENAPI.
+func (d *Driver) Kind() backends.Kind { return backends.XenAPI }
+
+// Ping asks for the VMs of no session at all: being refused for that is an answer.
+func (d *Driver) Ping(ctx context.Context) error {
+	_, err := d.send(ctx, "VM.get_all", "")
+	if f, ok := errors.AsType[*failure](err); ok && f.code() == "SESSION_INVALID" {
+		return nil
+	}
+	return err
+}
+
+// send makes one call, at whichever pool member is the coordinator. A call is only ever repeated
+// elsewhere when it was surely not carried out: when no connection came about, or when a pool member
+// said that it is not the coordinator. Errors are *backends.Error; a refusal has its *failure inside.
+func (d *Driver) send(ctx context.Context, method string, args ...any) (wire.Value, error) {
+	at := d.pool.first()
+	for hops := 0; ; hops++ {
+		v, err := d.once(ctx, at, method, args)
+		next := d.elsewhere(ctx, at, err, hops)
+		if next == nil {
+			if f, ok := errors.AsType[*failure](err); ok {
+				return wire.Value{}, d.refused(f)
+			}
+			if err != nil {
+				return wire.Value{}, backends.Transport(d.op(method), err, !reads(method))
+			}
+			d.pool.prefer(at)
+			return v, nil
+		}
+		at = next
+	}
+}
+
+// elsewhere is the pool member at which a call that ended with err shall be made again, or nil.
+func (d *Driver) elsewhere(ctx context.Context, at *node, err error, hops int) *node {
+	if err == nil || ctx.Err() != nil || hops > d.pool.count()+1 {
+		return nil
+	}
+	if f, ok := errors.AsType[*failure](err); ok {
+		if f.code() != "HOST_IS_SLAVE" || len(f.params) < 2 {
+			return nil
+		}
+		return d.pool.coordinator(at, f.params[1])
+	}
+	if w, ok := errors.AsType[*wire.Error](err); ok && w.Kind == wire.Unreachable && !w.Sent {
+		return d.pool.after(at, hops)
+	}
+	return nil
+}
+
+// once makes one call at one pool member: the value, a *failure, or an error of the wire.
+func (d *Driver) once(ctx context.Context, at *node, method string, args []any) (wire.Value, error) {
+	start := time.Now()
+	v, err := exchange(ctx, at.client, method, args)
+	backends.Observe(ctx, backends.Call{Backend: d.cfg.Name, Method: method, Duration: time.Since(start), Err: err})
+	return v, err
+}
+
+// exchange makes one call and takes XenAPI's envelope off: {Status: Success, Value} or
+// {Status: Failure, ErrorDescription: [code, parameter...]}.
+func exchange(ctx context.Context, c *wire.Client, method string, args []any) (wire.Value, error) {
+	reply, err := c.Call(ctx, method, args...)
+	if err != nil {
+		return wire.Value{}, err
+	}
+	top, err := reply.Value()
+	if err != nil {
+		return wire.Value{}, err
+	}
+	status, err := part(top, "Status")
+	if err != nil {
+		return wire.Value{}, malformed(method, err)
+	}
+	switch text, err := status.Str(); {
+	case err != nil:
+		return wire.Value{}, malformed(method, err)
+	case text == "Success":
+		v, err := part(top, "Value")
+		if err != nil {
+			return wire.Value{}, malformed(method, err)
+		}
+		return v, nil
+	case text == "Failure":
+		return wire.Value{}, readFailure(method, top)
+	}
+	return wire.Value{}, malformed(method, errors.New("the status is neither Success nor Failure"))
+}
+
+func readFailure(method string, top wire.Value) error {
+	description, err := part(top, "ErrorDescription")
+	if err != nil {
+		return malformed(method, err)
+	}
+	params, err := stringsOf(description)
+	if err != nil {
+		return malformed(method, err)
+	}
+	if len(params) == 0 {
+		return malformed(method, errors.New("a failure without a code"))
+	}
+	return &failure{method: method, params: params}
+}
+
+func malformed(method string, err error) error {
+	if w, ok := errors.AsType[*wire.Error](err); ok {
+		return w
+	}
+	return &wire.Error{Method: method, Kind: wire.Malformed, Sent: true, Err: err}
+}
+
+// reads reports whether a message changes nothing.
+func reads(method string) bool {
+	_, message, _ := strings.Cut(method, ".")
+	return strings.HasPrefix(message, "get_") || strings.HasPrefix(message, "assert_")
+}
+
+func (d *Driver) op(method string) string { return "xenapi " + method }

@@ -1,0 +1,225 @@
+package xenapi
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"strings"
+
+	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/wire"
+)
+
+// VM reads one VM. Templates, snapshots and control domains are VMs of XenAPI too, and say so.
+func (d *Driver) VM(ctx context.Context, s backends.Session, id backends.ID, view backends.View) (*backends.VM, error) {
+	l := d.link(s)
+	h, err := l.open(ctx, "VM", id)
+	if err != nil {
+		return nil, err
+	}
+	const method = "VM.get_record"
+	v, err := l.on(ctx, h, method)
+	if err != nil {
+		return nil, err
+	}
+	n := l.names(false)
+	vm, err := n.view(ctx, v, view, func() (*devices, error) { return &devices{names: n}, nil })
+	if err != nil {
+		return nil, d.undecodable(method, err)
+	}
+	return vm, nil
+}
+
+// VMs reads all VMs with one call, and with one for each other class that the view shows.
+func (d *Driver) VMs(ctx context.Context, s backends.Session, q backends.Query) iter.Seq2[*backends.VM, error] {
+	return func(yield func(*backends.VM, error) bool) {
+		l := d.link(s)
+		const method = "VM.get_all_records_where"
+		all, err := l.call(ctx, method, expression(q))
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		n := l.names(true)
+		n.loaded["VM"] = true // a VM that is not in the list costs no second one
+		if err := n.noteAll(all); err != nil {
+			yield(nil, d.undecodable(method, err))
+			return
+		}
+		var loaded *devices
+		load := func() (_ *devices, err error) {
+			if loaded == nil {
+				loaded, err = n.loadDevices(ctx)
+			}
+			return loaded, err
+		}
+		for m, err := range all.Members() {
+			if err != nil {
+				yield(nil, d.undecodable(method, err))
+				return
+			}
+			vm, err := n.view(ctx, m.Value, q.View, load)
+			if err != nil {
+				if err = n.spoilt(m, err); !isUndecodable(err) {
+					yield(nil, err)
+					return
+				}
+			}
+			if !yield(vm, err) {
+				return
+			}
+		}
+	}
+}
+
+// noteAll learns the ids of a list before it is read, since its VMs refer to each other.
+func (n *names) noteAll(all wire.Value) error {
+	for m, err := range all.Members() {
+		if err != nil {
+			return err
+		}
+		// What is wrong with a single record is told when its turn comes.
+		_ = n.note("VM", m)
+	}
+	return nil
+}
+
+// damage is an error of one record, and not of the connection to the backend.
+type damage struct{ error }
+
+func (d damage) Unwrap() error { return d.error }
+
+// spoilt tells the damage of one VM from an error that ends the list.
+func (n *names) spoilt(m wire.Member, err error) error {
+	if _, ok := err.(damage); !ok {
+		return n.d.undecodable("VM.get_all_records_where", err)
+	}
+	u := &backends.Undecodable{Err: err}
+	if b, err := record(basicFields, m.Value); err == nil && isUUID(b.uuid) {
+		u.ID = n.d.id(b.uuid)
+	}
+	return u
+}
+
+func isUndecodable(err error) bool {
+	_, ok := err.(*backends.Undecodable)
+	return ok
+}
+
+// view makes a VM of a record, as much of it as the view asks for.
+func (n *names) view(ctx context.Context, v wire.Value, view backends.View, load func() (*devices, error)) (*backends.VM, error) {
+	r, err := record(vmFields, v)
+	if err == nil {
+		err = r.check()
+	}
+	if err != nil {
+		return nil, damage{err}
+	}
+	if view == backends.ViewID {
+		return &backends.VM{ID: n.d.id(r.uuid)}, nil
+	}
+	vm, err := n.vm(ctx, r)
+	if err != nil || view == backends.ViewBasic {
+		return vm, err
+	}
+	dev, err := load()
+	if err != nil {
+		return nil, err
+	}
+	if err := n.spoiltDevice(r); err != nil {
+		return nil, damage{err}
+	}
+	if vm.Disks, err = dev.disks(ctx, r.vbds); err != nil {
+		return nil, err
+	}
+	if vm.NICs, err = dev.nics(ctx, r.vifs, r.guestMetrics); err != nil {
+		return nil, err
+	}
+	vm.ETag = backends.ETag(vm)
+	if view == backends.ViewNative {
+		native, err := n.native(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		vm.Native = native
+	}
+	return vm, nil
+}
+
+// spoiltDevice is the damage of a device that the VM has.
+func (n *names) spoiltDevice(r *vmRecord) error {
+	if len(n.damaged) == 0 {
+		return nil
+	}
+	for _, ref := range slices.Concat(r.vbds, r.vifs, []string{r.guestMetrics}) {
+		if err := n.damaged[ref]; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expression is what of a query XenAPI's own filter can do. A namespaced field is written with two
+// underscores. Values that would need an escape, whose rules differ by release, are left to the
+// caller. Source: xen-api ocaml/database/db_filter_parse.mly.
+func expression(q backends.Query) string {
+	var all []string
+	if !q.ShowTemplates {
+		all = append(all, equals("is_a_template", "false"), equals("is_a_snapshot", "false"), equals("is_control_domain", "false"))
+	}
+	all = append(all, anyOf("power_state", powerStatesOf(q.States))...)
+	all = append(all, anyOf("power_state", q.RawStates)...)
+	all = append(all, anyOf("name__label", q.DisplayNames)...)
+	if len(all) == 0 {
+		return "true"
+	}
+	return strings.Join(all, " and ")
+}
+
+func equals(field, value string) string { return `field "` + field + `" = "` + value + `"` }
+
+// anyOf is a term that says a field has one of the values: none when all may pass.
+func anyOf(field string, values []string) []string {
+	if values == nil || slices.ContainsFunc(values, func(v string) bool { return strings.ContainsAny(v, "\"'\\\r\n") }) {
+		return nil
+	}
+	if len(values) == 0 {
+		return []string{"false"}
+	}
+	terms := make([]string, len(values))
+	for i, v := range values {
+		terms[i] = equals(field, v)
+	}
+	return []string{"(" + strings.Join(terms, " or ") + ")"}
+}
+
+// powerStatesOf are the power states in which a VM can be in one of the states; nil for all. What is
+// under way hides a power state, and never the other way round.
+func powerStatesOf(states []string) []string {
+	if states == nil {
+		return nil
+	}
+	power := []string{}
+	for _, s := range states {
+		found := false
+		for name, settled := range powerStates {
+			if string(settled) == s {
+				power, found = append(power, name), true
+			}
+		}
+		if !found && !never(backends.State(s)) {
+			return nil
+		}
+	}
+	slices.Sort(power)
+	return power
+}
+
+// never reports whether no VM of XenAPI is ever in s.
+func never(s backends.State) bool {
+	switch s {
+	case backends.StatePending, backends.StateHeld, backends.StateStored, backends.StateDeleted, backends.StateFailed:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,427 @@
+package xenapi
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+
+	"vmgateway/internal/backends"
+)
+
+// resource is a row of what can be read beside VMs.
+type resource struct {
+	class string // of the object that the URL names; "" for a collection
+	read  func(ctx context.Context, n *names, h *handle) (any, error)
+}
+
+// resources is every resource of XenAPI; backends.Resource says the type that each gives.
+var resources = map[backends.Resource]resource{
+	backends.Hosts:     {"", all("host", hostFields, (*names).host)},
+	backends.Templates: {"", templates},
+	backends.Images:    {"", all("VDI", vdiFields, (*names).image)},
+	backends.Storages:  {"", all("SR", srFields, (*names).storage)},
+	backends.Networks:  {"", all("network", networkFields, (*names).network)},
+
+	backends.HostByID:     {"host", one(hostFields, (*names).host)},
+	backends.TemplateByID: {"VM", one(vmFields, (*names).templateByID)},
+	backends.ImageByID:    {"VDI", one(vdiFields, (*names).image)},
+	backends.StorageByID:  {"SR", one(srFields, (*names).storage)},
+	backends.NetworkByID:  {"network", one(networkFields, (*names).network)},
+
+	backends.VMDisks:         {"VM", one(vmFields, disksOf)},
+	backends.VMNICs:          {"VM", one(vmFields, nicsOf)},
+	backends.VMConsoles:      {"VM", one(vmFields, consolesOf)},
+	backends.VMMetrics:       {"VM", one(vmFields, metricsOf)},
+	backends.VMGuestMetrics:  {"VM", one(vmFields, guestMetricsOf)},
+	backends.VMCrashDumps:    {"VM", one(vmFields, crashDumpsOf)},
+	backends.VMTPMs:          {"VM", one(vmFields, tpmsOf)},
+	backends.VMBootRecord:    {"VM", bootRecord},
+	backends.VMPossibleHosts: {"VM", possibleHosts},
+	backends.VMAllowedDisks:  {"VM", devicesOf("VM.get_allowed_VBD_devices")},
+	backends.VMAllowedNICs:   {"VM", devicesOf("VM.get_allowed_VIF_devices")},
+}
+
+// Reads reports whether XenAPI has a resource; all releases have the same.
+func (d *Driver) Reads(r backends.Resource) bool {
+	_, ok := resources[r]
+	return ok
+}
+
+// Read reads a resource.
+func (d *Driver) Read(ctx context.Context, s backends.Session, r backends.Resource, id backends.ID) (any, error) {
+	row, ok := resources[r]
+	if !ok {
+		return nil, d.unsupported("XenAPI has no " + string(r) + ".")
+	}
+	l := d.link(s)
+	l.doing = "asked for this"
+	if row.class == "" {
+		return row.read(ctx, l.names(true), nil)
+	}
+	h, err := l.open(ctx, row.class, id)
+	if err != nil {
+		return nil, err
+	}
+	return row.read(ctx, l.names(false), h)
+}
+
+func (d *Driver) unsupported(detail string) *backends.Error {
+	return &backends.Error{
+		Code: backends.UnsupportedByBackend, Detail: detail,
+		Fault: &backends.Fault{ID: d.cfg.Name, Kind: backends.XenAPI},
+	}
+}
+
+// one reads the record of the URL's object and makes something of it.
+func one[R, T any](table fields[R], build func(*names, context.Context, *R) (T, error)) func(context.Context, *names, *handle) (any, error) {
+	return func(ctx context.Context, n *names, h *handle) (any, error) {
+		method := h.class + ".get_record"
+		v, err := n.on(ctx, h, method)
+		if err != nil {
+			return nil, err
+		}
+		r, err := record(table, v)
+		if err != nil {
+			return nil, n.d.undecodable(method, err)
+		}
+		return build(n, ctx, r)
+	}
+}
+
+// all reads all records of a class, in the order of their names and ids.
+func all[R, T any](class string, table fields[R], build func(*names, context.Context, *R) (T, error)) func(context.Context, *names, *handle) (any, error) {
+	return func(ctx context.Context, n *names, _ *handle) (any, error) {
+		records, err := readAll(ctx, n, class, table)
+		if err != nil {
+			return nil, err
+		}
+		return buildAll(ctx, n, records, build)
+	}
+}
+
+// buildAll makes something of all records. XenAPI's maps have no order of their own, so it is the
+// one of names and ids.
+func buildAll[R, T any](ctx context.Context, n *names, records map[string]*R, build func(*names, context.Context, *R) (T, error)) ([]T, error) {
+	refs := make([]string, 0, len(records))
+	for ref := range records {
+		refs = append(refs, ref)
+	}
+	uuid := func(ref string) string {
+		o, _ := n.d.refs.object(ref)
+		return o.uuid
+	}
+	slices.SortFunc(refs, func(a, b string) int {
+		return cmp.Or(cmp.Compare(n.labels[a], n.labels[b]), cmp.Compare(uuid(a), uuid(b)))
+	})
+	built := make([]T, 0, len(refs))
+	for _, ref := range refs {
+		t, err := build(n, ctx, records[ref])
+		if err != nil {
+			return nil, err
+		}
+		built = append(built, t)
+	}
+	return built, firstDamage(n)
+}
+
+// firstDamage refuses a collection of which a record could not be read: leaving it out would say
+// that it is not there.
+func firstDamage(n *names) error {
+	for _, err := range n.damaged {
+		return err
+	}
+	return nil
+}
+
+func (n *names) host(ctx context.Context, r *hostRecord) (backends.Host, error) {
+	h := backends.Host{
+		ID: n.d.id(r.uuid), Backend: n.d.cfg.Name, DisplayName: n.d.clean(r.label, ""), Description: n.setting(r.description),
+		Address: r.address, CPUs: cpuCount(r), Annotations: n.dict(r.otherConfig),
+	}
+	metrics, err := n.hostMetrics(ctx, r.metrics)
+	if err != nil {
+		return h, err
+	}
+	h.State, h.RawState = hostState(r.enabled, metrics)
+	if metrics != nil {
+		h.MemoryTotalBytes, h.MemoryFreeBytes = metrics.total, metrics.free
+	}
+	guests := slices.DeleteFunc(slices.Clone(r.residentVMs), func(ref string) bool { return ref == r.controlDomain })
+	h.VMs, err = n.ids(ctx, "VM", guests)
+	return h, err
+}
+
+func (n *names) hostMetrics(ctx context.Context, ref string) (*hostMetricsRecord, error) {
+	if !n.bulk {
+		return get(ctx, n, "host_metrics", ref, hostMetricsFields, nil)
+	}
+	if n.hosts == nil {
+		all, err := readAll(ctx, n, "host_metrics", hostMetricsFields)
+		if err != nil {
+			return nil, err
+		}
+		n.hosts = all
+	}
+	return n.hosts[ref], nil
+}
+
+// hostState derives a host's state: XenAPI says it with two booleans.
+func hostState(enabled *bool, metrics *hostMetricsRecord) (state, raw string) {
+	switch {
+	case metrics != nil && metrics.live != nil && !*metrics.live:
+		return "OFFLINE", "not live"
+	case enabled == nil:
+		return "UNKNOWN", ""
+	case !*enabled:
+		return "DISABLED", "disabled"
+	case metrics == nil || metrics.live == nil:
+		return "UNKNOWN", "enabled"
+	}
+	return "ENABLED", "enabled"
+}
+
+// cpuCount is the number of physical CPUs: host.cpu_info has it since XenServer 5.6.
+func cpuCount(r *hostRecord) *int64 {
+	if n, err := strconv.ParseInt(r.cpuInfo["cpu_count"], 10, 64); err == nil {
+		return &n
+	}
+	if n := int64(len(r.hostCPUs)); n > 0 {
+		return &n
+	}
+	return nil
+}
+
+func templates(ctx context.Context, n *names, _ *handle) (any, error) {
+	n.loaded["VM"] = true
+	expr := equals("is_a_template", "true") + " and " + equals("is_a_snapshot", "false")
+	records, err := readWhere(ctx, n, "VM", vmFields, "VM.get_all_records_where", expr)
+	if err != nil {
+		return nil, err
+	}
+	return buildAll(ctx, n, records, (*names).template)
+}
+
+func (n *names) template(_ context.Context, r *vmRecord) (backends.Template, error) {
+	return backends.Template{
+		ID: n.d.id(r.uuid), Backend: n.d.cfg.Name, DisplayName: n.d.clean(r.label, ""), Description: n.setting(r.description),
+		CPU: &backends.CPU{VCPUs: r.vcpus, MaxVCPUs: r.maxVCPUs, Params: n.dict(r.vcpuParams)},
+		Memory: &backends.Memory{
+			StaticMaxBytes: r.staticMax, DynamicMaxBytes: r.dynamicMax, DynamicMinBytes: r.dynamicMin, StaticMinBytes: r.staticMin,
+		},
+		Default: shipped(r), Annotations: n.dict(r.otherConfig),
+	}, nil
+}
+
+// templateByID refuses VMs and snapshots, which XenAPI keeps in the same class.
+func (n *names) templateByID(ctx context.Context, r *vmRecord) (backends.Template, error) {
+	if !isTemplate(r) {
+		return backends.Template{}, &backends.Error{Code: backends.NotFound, Detail: "There is no template with this id."}
+	}
+	return n.template(ctx, r)
+}
+
+func isTemplate(r *vmRecord) bool { return isTrue(r.template) && !isTrue(r.snapshot) }
+
+func isTrue(b *bool) bool { return b != nil && *b }
+
+// shipped reports whether a template came with the product: a member since XenServer 7.2, a key of
+// other_config before.
+func shipped(r *vmRecord) *bool {
+	if r.defaultTemplate != nil {
+		return r.defaultTemplate
+	}
+	is := r.otherConfig["default_template"] == "true"
+	return &is
+}
+
+func (n *names) image(ctx context.Context, r *vdiRecord) (backends.Image, error) {
+	i := backends.Image{
+		ID: n.d.id(r.uuid), Backend: n.d.cfg.Name, DisplayName: n.d.clean(r.label, ""), Description: n.setting(r.description),
+		Type: r.kind, SizeBytes: r.size, UsedBytes: r.used, Persistent: persistent(r), ReadOnly: r.readOnly,
+	}
+	if isTrue(r.missing) {
+		i.State = "missing"
+	}
+	var err error
+	i.Storage, err = n.ref(ctx, "SR", r.sr)
+	return i, err
+}
+
+func (n *names) storage(_ context.Context, r *srRecord) (backends.Storage, error) {
+	s := backends.Storage{
+		ID: n.d.id(r.uuid), Backend: n.d.cfg.Name, DisplayName: n.d.clean(r.label, ""), Description: n.setting(r.description),
+		Type: r.kind, ContentType: r.content, UsedBytes: r.used, Shared: r.shared,
+	}
+	// A storage that is not attached says -1 or 0.
+	if r.size != nil && *r.size > 0 {
+		s.TotalBytes = r.size
+		if r.used != nil && *r.used >= 0 && *r.used <= *r.size {
+			free := *r.size - *r.used
+			s.FreeBytes = &free
+		}
+	}
+	if r.used != nil && *r.used < 0 {
+		s.UsedBytes = nil
+	}
+	return s, nil
+}
+
+func (n *names) network(_ context.Context, r *networkRecord) (backends.Network, error) {
+	return backends.Network{
+		ID: n.d.id(r.uuid), Backend: n.d.cfg.Name, DisplayName: n.d.clean(r.label, ""), Description: n.setting(r.description),
+		Bridge: r.bridge, MTU: r.mtu,
+	}, nil
+}
+
+func disksOf(n *names, ctx context.Context, r *vmRecord) ([]backends.Disk, error) {
+	return (&devices{names: n}).disks(ctx, r.vbds)
+}
+
+func nicsOf(n *names, ctx context.Context, r *vmRecord) ([]backends.NIC, error) {
+	return (&devices{names: n}).nics(ctx, r.vifs, r.guestMetrics)
+}
+
+var protocols = map[string]string{"rfb": "RFB", "vt100": "VT100", "rdp": "RDP"}
+
+func consolesOf(n *names, ctx context.Context, r *vmRecord) ([]backends.Console, error) {
+	return each(ctx, n, "console", r.consoles, consoleFields, func(r *consoleRecord) (backends.Console, error) {
+		c := backends.Console{ID: n.d.id(r.uuid), Protocol: protocols[r.protocol], Raw: r.protocol}
+		if c.Protocol == "" {
+			c.Protocol = "UNKNOWN"
+		}
+		return c, nil
+	})
+}
+
+func crashDumpsOf(n *names, ctx context.Context, r *vmRecord) ([]backends.CrashDump, error) {
+	return each(ctx, n, "crashdump", r.crashDumps, crashDumpFields, func(r *crashDumpRecord) (backends.CrashDump, error) {
+		dump := backends.CrashDump{ID: n.d.id(r.uuid)}
+		vdi, err := get(ctx, n, "VDI", r.vdi, vdiFields, nil)
+		if vdi != nil {
+			dump.SizeBytes = vdi.size
+			dump.Image = &backends.Ref{ID: n.d.id(vdi.uuid), DisplayName: n.d.clean(vdi.label, "")}
+		}
+		return dump, err
+	})
+}
+
+func tpmsOf(n *names, ctx context.Context, r *vmRecord) ([]backends.TPM, error) {
+	return each(ctx, n, "VTPM", r.vtpms, tpmFields, func(r *tpmRecord) (backends.TPM, error) {
+		return backends.TPM{ID: n.d.id(r.uuid), Unique: r.unique, Protected: r.protected, Storage: r.persistence}, nil
+	})
+}
+
+// each reads the records behind references, one by one.
+func each[R, T any](ctx context.Context, n *names, class string, refs []string, table fields[R], build func(*R) (T, error)) ([]T, error) {
+	built := make([]T, 0, len(refs))
+	for _, ref := range refs {
+		r, err := get(ctx, n, class, ref, table, nil)
+		if err != nil {
+			return nil, err
+		}
+		if r == nil {
+			continue
+		}
+		t, err := build(r)
+		if err != nil {
+			return nil, err
+		}
+		built = append(built, t)
+	}
+	return built, nil
+}
+
+func metricsOf(n *names, ctx context.Context, vm *vmRecord) (backends.Metrics, error) {
+	r, err := get(ctx, n, "VM_metrics", vm.metrics, metricsFields, nil)
+	if err == nil && r == nil {
+		err = nothing("The VM has no metrics.")
+	}
+	if err != nil {
+		return backends.Metrics{}, err
+	}
+	return backends.Metrics{
+		SampleTime: r.when, StartTime: r.started, InstallTime: r.installed, VCPUs: r.vcpus,
+		VCPUUtilisation: r.utilisation, CPUUsedPercent: percent(r.utilisation), MemoryActualBytes: r.memory,
+	}, nil
+}
+
+// percent is the sum over all vCPUs, of one CPU.
+func percent(utilisation map[string]float64) *float64 {
+	if len(utilisation) == 0 {
+		return nil
+	}
+	sum := 0.0
+	for _, u := range utilisation {
+		sum += u * 100
+	}
+	return &sum
+}
+
+func guestMetricsOf(n *names, ctx context.Context, vm *vmRecord) (backends.GuestMetrics, error) {
+	r, err := get(ctx, n, "VM_guest_metrics", vm.guestMetrics, guestFields, nil)
+	if err == nil && r == nil {
+		err = nothing("The VM's guest has not reported anything.")
+	}
+	if err != nil {
+		return backends.GuestMetrics{}, err
+	}
+	return backends.GuestMetrics{
+		SampleTime: r.when, Live: r.live, OSVersion: n.dict(r.os), Drivers: n.dict(r.drivers), UpToDate: r.upToDate,
+		Addresses: addresses(r.networks, ""), Networks: n.dict(r.networks), Features: n.dict(r.other),
+	}, nil
+}
+
+func nothing(detail string) *backends.Error {
+	return &backends.Error{Code: backends.NotFound, Detail: detail}
+}
+
+// bootRecord is the VM as it was when it booted; since XenServer 7.3 as it is.
+func bootRecord(ctx context.Context, n *names, h *handle) (any, error) {
+	const method = "VM.get_boot_record"
+	v, err := n.on(ctx, h, method)
+	if err != nil {
+		return nil, err
+	}
+	r, err := record(vmFields, v)
+	if err == nil {
+		err = r.check()
+	}
+	if err != nil {
+		return nil, n.d.undecodable(method, err)
+	}
+	vm, err := n.vm(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return *vm, nil
+}
+
+func possibleHosts(ctx context.Context, n *names, h *handle) (any, error) {
+	const method = "VM.get_possible_hosts"
+	v, err := n.on(ctx, h, method)
+	if err != nil {
+		return nil, err
+	}
+	refs, err := stringsOf(v)
+	if err != nil {
+		return nil, n.d.undecodable(method, err)
+	}
+	return each(ctx, n, "host", refs, hostFields, func(r *hostRecord) (backends.Host, error) { return n.host(ctx, r) })
+}
+
+// devicesOf reads the places where a device can still go.
+func devicesOf(method string) func(context.Context, *names, *handle) (any, error) {
+	return func(ctx context.Context, n *names, h *handle) (any, error) {
+		v, err := n.on(ctx, h, method)
+		if err != nil {
+			return nil, err
+		}
+		all, err := stringsOf(v)
+		if err != nil {
+			return nil, n.d.undecodable(method, err)
+		}
+		slices.SortFunc(all, byNumber)
+		return all, nil
+	}
+}

@@ -52,8 +52,13 @@ func inState(st int) goal { return goal{"state", []string{strconv.Itoa(st)}} }
 
 func goalRunningOn(host int) goal { return goal{"on", []string{strconv.Itoa(host)}} }
 
-func goalMoved(host, storage int) goal {
+// goalMoved is a host, and a system datastore if one was asked for. A VM that was to move live runs
+// there.
+func goalMoved(live bool, host, storage int) goal {
 	g := goal{"moved", []string{strconv.Itoa(host)}}
+	if live {
+		g.name = "movedlive"
+	}
 	if storage >= 0 {
 		g.args = append(g.args, strconv.Itoa(storage))
 	}
@@ -93,17 +98,23 @@ var reached = map[string]func(t tracked, m *machine) bool{
 	"state":        func(t tracked, m *machine) bool { return m.at.state == t.goal.int(0) },
 	"on":           func(t tracked, m *machine) bool { return m.at.is(stActive, lcmRunning) && m.on(t.goal.int(0)) },
 	"moved":        func(t tracked, m *machine) bool { return t.movedOn(m) && t.there(m) && m.settledOn(t.r) },
+	"movedlive":    func(t tracked, m *machine) bool { return t.movedOn(m) && t.there(m) && m.at.is(stActive, lcmRunning) },
 	"recreated":    func(t tracked, m *machine) bool { return waiting(m) || t.movedOn(m) },
 	"left":         func(t tracked, m *machine) bool { return t.left(m) && !m.at.failed(t.r) },
 	"leftorfailed": func(t tracked, m *machine) bool { return t.left(m) },
 	"sized":        func(t tracked, m *machine) bool { return !m.at.moving(t.r) && t.sized(m) },
 }
 
-// missed says of some goals how to tell at once that they will not be reached.
-var missed = map[string]func(t tracked, m *machine) bool{
+// missed says of some goals how to tell at once that they will not be reached, and what to say.
+var missed = map[string]struct {
+	tell   func(t tracked, m *machine) bool
+	detail string
+}{
 	// A failed live migration falls back to RUNNING where it was, with two records more.
-	"moved": func(t tracked, m *machine) bool { return t.movedOn(m) && !t.there(m) },
-	"on":    func(t tracked, m *machine) bool { return m.at.is(stActive, lcmRunning) && !m.on(t.goal.int(0)) },
+	"moved": {func(t tracked, m *machine) bool { return t.movedOn(m) && !t.there(m) }, "is not on the host wanted: OpenNebula could not move it"},
+	// Between our look and the call it may have stopped running, and then went cold.
+	"movedlive": {func(t tracked, m *machine) bool { return t.movedOn(m) }, "did not run on to the host wanted: OpenNebula could not move it, or it had stopped running"},
+	"on":        {func(t tracked, m *machine) bool { return m.at.is(stActive, lcmRunning) && !m.on(t.goal.int(0)) }, "is not on the host wanted"},
 }
 
 // fromFailure are the goals that a VM in a *_FAILURE state can be on its way to, so that the state
@@ -255,19 +266,19 @@ func (d *Driver) Operation(ctx context.Context, s backends.Session, id backends.
 // judge ends an operation that has ended.
 func (d *Driver) judge(o *backends.Operation, t tracked, m *machine) {
 	early := d.cfg.Now().Sub(t.at) < grace
-	miss := missed[t.goal.name]
+	miss, canMiss := missed[t.goal.name]
 	switch {
 	case reached[t.goal.name](t, m):
 		d.end(o, backends.OperationSucceeded, nil)
 	case m.at.moving(t.r):
 	case m.at.state == stDone:
-		d.end(o, backends.OperationFailed, d.ended(t, m, "The VM was deleted meanwhile."))
+		d.end(o, backends.OperationFailed, d.ended(t, m, backends.WrongState, "was deleted meanwhile"))
 	case m.at.failed(t.r) && (!early || !t.mayStartFailed()):
-		d.end(o, backends.OperationFailed, d.ended(t, m, "OpenNebula could not finish it: the VM is in "+m.at.name(t.r)+"."))
-	case miss != nil && miss(t, m):
-		d.end(o, backends.OperationFailed, d.ended(t, m, "The VM is in "+m.at.name(t.r)+" on another host than the one wanted: OpenNebula could not do it, or somebody else moved it."))
+		d.end(o, backends.OperationFailed, d.ended(t, m, backends.BackendFault, "could not be brought where it was to go"))
+	case canMiss && miss.tell(t, m):
+		d.end(o, backends.OperationFailed, d.ended(t, m, backends.WrongState, miss.detail))
 	case !early:
-		d.end(o, backends.OperationUnknown, d.ended(t, m, "The VM is in "+m.at.name(t.r)+": OpenNebula gave up without a trace, or somebody else interfered."))
+		d.end(o, backends.OperationUnknown, d.ended(t, m, backends.WrongState, "is not where it was to go: OpenNebula gave up without a trace, or somebody else interfered"))
 	}
 }
 
@@ -277,10 +288,13 @@ func (t tracked) mayStartFailed() bool {
 
 // ended is why an operation did not succeed. A *_FAILURE state often has OpenNebula's own reason
 // beside it, which outlives a recovery and so is not told otherwise.
-func (d *Driver) ended(t tracked, m *machine, detail string) *backends.Error {
+func (d *Driver) ended(t tracked, m *machine, code backends.Code, what string) *backends.Error {
+	state, _ := m.at.unified(t.r)
 	e := &backends.Error{
-		Code: backends.BackendFault, Op: "opennebula " + string(t.verb), Detail: detail,
-		Fault: &backends.Fault{ID: d.cfg.Name, Kind: backends.OpenNebula},
+		Code: code, Op: "opennebula " + string(t.verb),
+		Detail: fmt.Sprintf("The VM %s. It is in %s now.", what, m.at.name(t.r)),
+		Fault:  &backends.Fault{ID: d.cfg.Name, Kind: backends.OpenNebula},
+		State:  &backends.StateConflict{State: state, RawState: m.at.raw(t.r), AllowedActions: allowed(m.at, t.r)},
 	}
 	if m.at.failed(t.r) {
 		e.Fault.Message = m.get("USER_TEMPLATE").text("ERROR")

@@ -173,14 +173,14 @@ func simple(name string, g goal) func(*act) (*backends.Operation, error) {
 	}
 }
 
-// byMode is a verb whose mode chooses the action. OpenNebula has no AUTO: nothing there waits for
+// byMode is a verb whose mode chooses the action. AUTO is GRACEFUL: nothing at OpenNebula waits for
 // a guest and then forces it.
 func byMode(graceful, force string, g goal) func(*act) (*backends.Operation, error) {
-	names := map[string]string{"": graceful, "GRACEFUL": graceful, "FORCE": force}
+	names := map[string]string{"": graceful, "AUTO": graceful, "GRACEFUL": graceful, "FORCE": force}
 	return func(a *act) (*backends.Operation, error) {
 		name, ok := names[a.a.Mode]
 		if !ok {
-			return nil, a.d.lacks("/mode", "OpenNebula has the modes GRACEFUL and FORCE.")
+			return nil, backends.Invalid("/mode", "expected AUTO, GRACEFUL or FORCE")
 		}
 		return simple(name, g)(a)
 	}
@@ -347,7 +347,7 @@ func migrate(a *act) (*backends.Operation, error) {
 	if _, err := a.d.integer(a.ctx, a.s, a.vmRequest("one.vm.migrate", args...)); err != nil {
 		return nil, err
 	}
-	return a.begun(goalMoved(host, storage)), nil
+	return a.begun(goalMoved(live, host, storage)), nil
 }
 
 // recovery is a row of what recover can do. Through is what says it: a number of one.vm.recover, or

@@ -9,7 +9,7 @@ import (
 
 func systemMethods() []method {
 	return []method{
-		{name: "one.system.version", help: "Returns the OpenNebula core version", span: span{since: "4.0"}, do: func(c *call) (any, *refusal) {
+		{name: "one.system.version", help: "Returns the OpenNebula core version", span: span{since: "3.8"}, do: func(c *call) (any, *refusal) {
 			return c.release.name, nil
 		}},
 		{name: "one.system.config", help: "Returns the OpenNebula core configuration", span: span{since: "4.0"}, do: func(c *call) (any, *refusal) {

@@ -102,8 +102,8 @@ func (c *call) allocate(t template, hold bool) (*vm, *refusal) {
 
 // allocationText is how 4.x words a refused allocation.
 func (c *call) allocationText(text string) string {
-	if c.release.old {
-		return "Error allocating a new virtual machine. " + text
+	if c.release.old { // whose grammar has no empty vector
+		return "Error allocating a new virtual machine. " + strings.Replace(text, "CBRACKET or VARIABLE", "VARIABLE", 1)
 	}
 	return text
 }

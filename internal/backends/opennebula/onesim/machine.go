@@ -195,7 +195,7 @@ func (s *Server) move(v *vm, to status, at time.Time) {
 			if v.work != nil {
 				step = v.work.step
 			}
-			if step == StepBoot {
+			if step == StepBoot && !s.release.old {
 				s.fillContext(v)
 			}
 			s.after(v, step, at)
@@ -281,20 +281,22 @@ func (s *Server) settle() {
 		s.runSchedule(now)
 	}
 	for {
-		var first *vm
+		var due []*vm
 		for _, v := range s.busy {
-			if v.due.IsZero() {
+			switch {
+			case v.due.IsZero():
 				delete(s.busy, v.id)
-				continue
-			}
-			if !v.due.After(now) && (first == nil || cmp.Or(v.due.Compare(first.due), v.id-first.id) < 0) {
-				first = v
+			case !v.due.After(now):
+				due = append(due, v)
 			}
 		}
-		if first == nil {
+		if len(due) == 0 {
 			return
 		}
-		s.step(first, first.due)
+		slices.SortFunc(due, func(a, b *vm) int { return cmp.Or(a.due.Compare(b.due), a.id-b.id) })
+		for _, v := range due {
+			s.step(v, v.due)
+		}
 	}
 }
 
@@ -478,9 +480,16 @@ func (s *Server) schedule(v *vm, at time.Time) {
 
 // deploy enters ACTIVE; the record is there.
 func (s *Server) deploy(v *vm, at time.Time) {
-	v.tmpl.set("TM_MAD_SYSTEM", "dummy")
+	s.placeOn(v)
 	s.move(v, active(LCMInit), at)
 	v.last().stime = 0
+}
+
+// placeOn notes the driver of the system datastore, as 5.x and later do.
+func (s *Server) placeOn(v *vm) {
+	if !s.release.old {
+		v.tmpl.set("TM_MAD_SYSTEM", "dummy")
+	}
 }
 
 // cloned makes the images of an instantiate with persistent=true usable.

@@ -416,7 +416,7 @@ func vmAttachNIC(c *call) (any, *refusal) {
 		n.set("ATTACH", "YES")
 	}
 	v.tmpl.add(n)
-	if v.state == Active { // a VM that is off gets its new context when it boots
+	if v.state == Active && !c.release.old { // a VM that is off gets its new context when it boots; 4.x never changes it
 		c.fillContext(v)
 	}
 	c.throughNIC(v, act, func() { v.nic(id).unset("ATTACH") }, func() { c.dropNIC(v, id) })
@@ -448,7 +448,9 @@ func (c *call) dropNIC(v *vm, id int) {
 		net.release(v.id, n.get("IP"))
 	}
 	v.remove(n.name, "NIC_ID", id)
-	c.fillContext(v)
+	if !c.release.old {
+		c.fillContext(v)
+	}
 }
 
 func vmDetachNIC(c *call) (any, *refusal) {

@@ -178,7 +178,7 @@ func (c *call) appendAccounted(b []byte, v *vm, h *history) []byte {
 	b = v.tmpl.document(b)
 	b = append(v.user.append(append(b, "<USER_TEMPLATE>"...)), "</USER_TEMPLATE><HISTORY_RECORDS/>"...)
 	for _, d := range v.snaps {
-		b = d.append(b)
+		b = d.append(b, c.release.old)
 	}
 	if c.release.since("6.6") {
 		b = append(b, "<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS/></BACKUPS>"...)

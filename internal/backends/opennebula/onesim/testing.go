@@ -164,7 +164,7 @@ func (s *Server) enter(v *vm, to status, host int) {
 	if ran && len(v.hist) == 0 {
 		h := s.record(v, host, 0, at)
 		h.pstime = at.Unix()
-		v.tmpl.set("TM_MAD_SYSTEM", "dummy")
+		s.placeOn(v)
 		if to.stage() != prologue {
 			h.petime, h.rstime = at.Unix(), at.Unix()
 			v.deployID = s.hostName(host) + ":" + v.name + ":dummy"

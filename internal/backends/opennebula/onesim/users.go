@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -228,8 +229,20 @@ func (s *Server) appendQuotas(b []byte, u *user) []byte {
 		q.set("RUNNING_MEMORY_USED", strconv.Itoa(used.runningMemory))
 		q.set("RUNNING_VMS_USED", strconv.Itoa(used.running))
 	}
-	b = append(b, "<DATASTORE_QUOTA></DATASTORE_QUOTA><NETWORK_QUOTA></NETWORK_QUOTA><VM_QUOTA>"...)
-	return append(q.append(b), "</VM_QUOTA><IMAGE_QUOTA></IMAGE_QUOTA>"...)
+	b = append(b, "<DATASTORE_QUOTA></DATASTORE_QUOTA><NETWORK_QUOTA>"...)
+	b = appendUsed(b, used.leases, "NETWORK", "LEASES")
+	b = q.append(append(b, "</NETWORK_QUOTA><VM_QUOTA>"...))
+	b = appendUsed(append(b, "</VM_QUOTA><IMAGE_QUOTA>"...), used.images, "IMAGE", "RVMS")
+	return append(b, "</IMAGE_QUOTA>"...)
+}
+
+// appendUsed lists how much of each network or image is used; there are no limits on them here.
+func appendUsed(b []byte, used map[int]int, name, what string) []byte {
+	for _, id := range slices.Sorted(maps.Keys(used)) {
+		q := vector(name, "ID", strconv.Itoa(id), what, "-1", what+"_USED", strconv.Itoa(used[id]))
+		b = q.append(b)
+	}
+	return b
 }
 
 func (s *Server) appendUser(b []byte, u *user, quotas bool) []byte {

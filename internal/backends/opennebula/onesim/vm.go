@@ -27,7 +27,6 @@ type vm struct {
 
 	samples  []sample
 	lastPoll int64
-	poison   bool
 }
 
 // work is the other half of a call that goes through a transient state.
@@ -114,6 +113,7 @@ type usage struct {
 	vms, running, memory int
 	runningMemory, disk  int
 	cpu, runningCPU      float64
+	leases, images       map[int]int // how often each network and image is used
 }
 
 func (u *usage) add(v *vm) {
@@ -123,6 +123,14 @@ func (u *usage) add(v *vm) {
 	u.memory += v.memory()
 	for _, d := range v.tmpl.all("DISK") {
 		u.disk += max(0, d.id("SIZE"))
+		if id := d.id("IMAGE_ID"); id >= 0 {
+			u.images[id]++
+		}
+	}
+	for _, n := range v.tmpl.all("NIC", "NIC_ALIAS") {
+		if id := n.id("NETWORK_ID"); id >= 0 {
+			u.leases[id]++
+		}
 	}
 	if v.state == Active {
 		u.running++
@@ -132,7 +140,7 @@ func (u *usage) add(v *vm) {
 }
 
 func (s *Server) usage(uid int) usage {
-	var u usage
+	u := usage{leases: map[int]int{}, images: map[int]int{}}
 	for _, v := range s.vms {
 		if v.uid == uid && v.state != Done {
 			u.add(v)
@@ -147,7 +155,7 @@ func (v *vm) onAHost() bool {
 }
 
 func (s *Server) hostUsage(id int) usage {
-	var u usage
+	u := usage{leases: map[int]int{}, images: map[int]int{}}
 	for _, v := range s.vms {
 		if h := v.last(); h != nil && h.host == id && v.onAHost() {
 			u.add(v)
@@ -203,7 +211,7 @@ func (s *Server) appendVM(b []byte, v *vm) []byte {
 	b = append(v.user.append(append(b, "</TEMPLATE><USER_TEMPLATE>"...)), "</USER_TEMPLATE>"...)
 	b = s.appendHistory(b, v)
 	for _, d := range v.snaps {
-		b = d.append(b)
+		b = d.append(b, s.release.old)
 	}
 	if s.release.since("6.6") {
 		b = append(b, "<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS></BACKUP_IDS></BACKUPS>"...)
@@ -265,9 +273,15 @@ func (s *Server) appendRecord(b []byte, v *vm, h *history) []byte {
 	return number(number(number(number(b, "ACTION", h.action), "UID", h.uid), "GID", h.gid), "REQUEST_ID", h.request)
 }
 
-func (d *diskSnapshots) append(b []byte) []byte {
-	b = cdata(cdata(append(b, "<SNAPSHOTS>"...), "ALLOW_ORPHANS", "NO"), "CURRENT_BASE", "-1")
-	b = cdata(cdata(b, "DISK_ID", strconv.Itoa(d.disk)), "NEXT_SNAPSHOT", strconv.Itoa(d.next))
+func (d *diskSnapshots) append(b []byte, old bool) []byte {
+	b = append(b, "<SNAPSHOTS>"...)
+	if !old {
+		b = cdata(cdata(b, "ALLOW_ORPHANS", "NO"), "CURRENT_BASE", "-1")
+	}
+	b = cdata(b, "DISK_ID", strconv.Itoa(d.disk))
+	if !old {
+		b = cdata(b, "NEXT_SNAPSHOT", strconv.Itoa(d.next))
+	}
 	for _, x := range d.list {
 		b = append(b, "<SNAPSHOT>"...)
 		if x.active {

@@ -104,14 +104,13 @@ type world struct {
 
 	vms       []*vm // by id: none is ever removed
 	busy      map[int]*vm
-	onHost    map[int]map[int]*vm
 	scheds    map[int]*sched
 	nextSched int
 	requests  int
 }
 
 func newWorld(now time.Time, hosts int, passwords map[string]string, rel release) world {
-	w := world{busy: map[int]*vm{}, onHost: map[int]map[int]*vm{}, scheds: map[int]*sched{}}
+	w := world{busy: map[int]*vm{}, scheds: map[int]*sched{}}
 	w.groups = []*group{{object: object{kind: kindGroup, id: 0, uid: -1, gid: -1, name: "oneadmin"}},
 		{object: object{kind: kindGroup, id: 1, uid: -1, gid: -1, name: "users"}, tmpl: template{vector("SUNSTONE",
 			"DEFAULT_VIEW", "cloud", "GROUP_ADMIN_DEFAULT_VIEW", "groupadmin", "GROUP_ADMIN_VIEWS", "groupadmin,cloud", "VIEWS", "cloud")}}}

@@ -28,6 +28,7 @@ type key struct {
 	path path
 	desc bool
 	plan *plan
+	id   bool // the order of ids, see compareIDs
 }
 
 // ParseOrder reads AIP-132's `memory.staticMaxBytes desc, displayName` over t, a struct type (or a
@@ -35,7 +36,7 @@ type key struct {
 // that passes a list is refused. Errors in s are *Error.
 //
 // Numbers are ordered numerically, times as instants, false before true, and texts by code point,
-// over their first 256 bytes. An item without the member comes last, in both directions.
+// over their first 256 bytes; ids that end in a number ({backend}.{number}) by that number. An item without the member comes last, in both directions.
 func ParseOrder(s string, t reflect.Type) (*Order, error) {
 	if err := checkText(s); err != nil {
 		return nil, err
@@ -90,7 +91,7 @@ func (o *Order) parseKey(l *lexer) *Error {
 	case len(o.keys) == maxKeys:
 		return l.fail(at, "more than %d members", maxKeys)
 	}
-	k := key{path: p, plan: pl}
+	k := key{path: p, plan: pl, id: (equalities{want: p}).names(path{{name: "id"}})}
 	if l.space() {
 		if k.desc = l.run(nameStops) == "desc"; k.desc || l.run(nameStops) == "asc" {
 			l.at += len(l.run(nameStops))
@@ -133,7 +134,7 @@ func (o *Order) Compare(a, b any) int {
 			return c
 		}
 	}
-	return (&key{}).compare(o.id.scalar(v), o.id.scalar(w))
+	return (&key{id: true}).compare(o.id.scalar(v), o.id.scalar(w))
 }
 
 // item is the struct behind item, or an invalid Value.
@@ -153,8 +154,35 @@ func (k *key) compare(a, b scalar) int {
 	case k.desc:
 		a, b = b, a
 	}
+	if k.id && a.kind == b.kind {
+		if c := compareIDs(a.text, b.text); c != 0 {
+			return c
+		}
+	}
 	return compareScalars(a, b)
 }
+
+// compareIDs orders ids, {backend}.{native}: by backend, then numbers by their value, so that one.9
+// comes before one.10, then all others by code point. Numbers have no leading zeros, so the shorter
+// one is the smaller one.
+func compareIDs(a, b string) int {
+	backendA, nativeA, _ := strings.Cut(a, ".")
+	backendB, nativeB, _ := strings.Cut(b, ".")
+	if c := strings.Compare(backendA, backendB); c != 0 {
+		return c
+	}
+	switch numberA, numberB := isNumber(nativeA), isNumber(nativeB); {
+	case numberA && numberB:
+		return cmp.Or(cmp.Compare(len(nativeA), len(nativeB)), strings.Compare(nativeA, nativeB))
+	case numberA:
+		return -1
+	case numberB:
+		return 1
+	}
+	return strings.Compare(nativeA, nativeB)
+}
+
+func isNumber(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
 
 // scalar is the one value at the end of a plan without lists, cut to what an order looks at.
 func (pl *plan) scalar(v reflect.Value) scalar {

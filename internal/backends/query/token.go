@@ -147,7 +147,7 @@ func (pos *Position) Before(item any) bool {
 			return c < 0
 		}
 	}
-	return (&key{}).compare(pos.id, pos.order.id.scalar(v)) < 0
+	return (&key{id: true}).compare(pos.id, pos.order.id.scalar(v)) < 0
 }
 
 func appendScalar(b []byte, s scalar) []byte {

@@ -1,0 +1,99 @@
+package drivertest
+
+import (
+	"slices"
+	"testing"
+
+	"vmgateway/internal/backends"
+)
+
+// testLate asks for verbs when it is too late: the VM changes its place just before the call that
+// would change it arrives, after whatever the driver read first. The only answers are that it was
+// done and that the state is wrong, and a refusal has changed nothing.
+func testLate(t *testing.T, fresh func(*testing.T) World) {
+	for _, c := range fresh(t).Claims.Verbs {
+		spec, _ := backends.LookUp(c.Verb)
+		if c.Verb == backends.VerbInstantiate || spec.Answers == backends.AnswersCheck {
+			continue
+		}
+		t.Run(c.name(), func(t *testing.T) {
+			t.Parallel()
+			b := open(t, fresh(t))
+			settled := b.Claims.settled()
+			from := c.accepted(settled)
+			for _, p := range spread(from, 3) {
+				for _, q := range settled {
+					if p.Name != q.Name {
+						t.Run(subtest(p.Name+" to "+q.Name), func(t *testing.T) { b.tooLate(t, c, p, q) })
+					}
+				}
+			}
+		})
+	}
+}
+
+// spread picks at most n of list, from its whole length.
+func spread[T any](list []T, n int) []T {
+	if len(list) <= n {
+		return list
+	}
+	var few []T
+	for i := range n {
+		few = append(few, list[i*(len(list)-1)/(n-1)])
+	}
+	return few
+}
+
+func (b *bench) tooLate(t *testing.T, c VerbClaim, p, q Place) {
+	if b.Move == nil {
+		b.cannot++
+		return
+	}
+	id := b.mustPut(t, p.Name)
+	var before string
+	moved := false
+	b.relay.justBefore(b.Claims.Changes, func() {
+		b.Move(t, id.Native, q.Name)
+		before, moved = b.Look(t, id.Native), true
+	})
+	result, err := b.backend.Do(t.Context(), b.session, c.Verb, id, c.Args)
+	b.relay.heal()
+	if !moved {
+		if err == nil {
+			t.Error("accepted without a call that changes something")
+		}
+		return
+	}
+	code := c.move(q).Code
+	if code == 0 {
+		code = backends.WrongState // a driver may have chosen its call by what it read before
+	}
+	if err != nil {
+		if e := b.refused(t, err, code); e != nil && code == backends.WrongState {
+			b.explained(t, e, id, q)
+		}
+		b.unchanged(t, id, before)
+		return
+	}
+	op, ok := result.(*backends.Operation)
+	if !ok {
+		return
+	}
+	end := b.finish(t, op)
+	switch spec, _ := backends.LookUp(c.Verb); {
+	case end.State == backends.OperationFailed:
+		b.refused(t, end.Err, code)
+	case end.State == backends.OperationSucceeded && len(spec.Settles) > 0 && c.move(q).To != Gone:
+		if vm := b.read(t, id); !slices.Contains(spec.Settles, vm.State) {
+			t.Errorf("SUCCEEDED, and the VM is %s", vm.State)
+		}
+	}
+	b.remove(t, id)
+}
+
+func (b *bench) unchanged(t *testing.T, id backends.ID, before string) {
+	t.Helper()
+	if after := b.Look(t, id.Native); after != before {
+		t.Errorf("refused, and yet the VM has changed.\nbefore: %s\nafter:  %s", before, after)
+	}
+}

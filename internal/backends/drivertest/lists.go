@@ -1,0 +1,220 @@
+package drivertest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"vmgateway/internal/backends"
+)
+
+// list gathers a list: the VMs, those that cannot be read, and what ended it early.
+func (b *bench) list(t *testing.T, q backends.Query) (vms []*backends.VM, bad []*backends.Undecodable, err error) {
+	t.Helper()
+	seen := map[backends.ID]bool{}
+	for vm, err := range b.driver.VMs(t.Context(), b.session, q) {
+		var u *backends.Undecodable
+		switch {
+		case errors.As(err, &u):
+			bad = append(bad, u)
+		case err != nil:
+			return vms, bad, err
+		case seen[vm.ID]:
+			t.Errorf("%s is in the list twice", vm.ID)
+		default:
+			seen[vm.ID] = true
+			vms = append(vms, vm)
+		}
+	}
+	return vms, bad, nil
+}
+
+func (b *bench) mustList(t *testing.T, q backends.Query) map[backends.ID]*backends.VM {
+	t.Helper()
+	vms, bad, err := b.list(t, q)
+	if err != nil || len(bad) > 0 {
+		t.Fatalf("VMs(%+v): %v, undecodable %v", q, err, bad)
+	}
+	all := map[backends.ID]*backends.VM{}
+	for _, vm := range vms {
+		all[vm.ID] = vm
+	}
+	return all
+}
+
+// most is how many calls a list may make, however many VMs there are.
+const most = 40
+
+// testLists lists a crowd of VMs in every view, and with every hint.
+func testLists(t *testing.T, b *bench) {
+	crowd := b.Crowd
+	if crowd == 0 {
+		crowd = 500
+	}
+	shown := slices.DeleteFunc(b.Claims.settled(), func(p Place) bool { return p.Hidden })
+	made := map[backends.ID]Place{}
+	for i := range crowd {
+		p := shown[i%len(shown)]
+		if id, ok := b.put(t, p.Name); ok {
+			made[id] = p
+		}
+	}
+	full := b.mustList(t, backends.Query{View: backends.ViewFull, Owner: "all"})
+	for _, view := range []backends.View{backends.ViewID, backends.ViewBasic, backends.ViewFull, backends.ViewNative} {
+		t.Run(string(view), func(t *testing.T) { b.listed(t, view, made, full) })
+	}
+	t.Run("like one", func(t *testing.T) { b.likeOne(t, made, full) })
+	t.Run("hints", func(t *testing.T) { b.hints(t, full) })
+	t.Run("hidden", func(t *testing.T) { b.hidden(t) })
+	t.Run("left early", func(t *testing.T) {
+		n := 0
+		for range b.driver.VMs(t.Context(), b.session, backends.Query{View: backends.ViewBasic}) {
+			if n++; n == 2 {
+				break
+			}
+		}
+	})
+}
+
+func (b *bench) listed(t *testing.T, view backends.View, made map[backends.ID]Place, full map[backends.ID]*backends.VM) {
+	calls := b.relay.count()
+	all := b.mustList(t, backends.Query{View: view})
+	if n := len(b.relay.since(calls)); n > most {
+		t.Errorf("%d calls for %d VMs", n, len(all))
+	}
+	for id, p := range made {
+		vm := all[id]
+		if vm == nil {
+			t.Errorf("%s is not in the list", id)
+			continue
+		}
+		if view == backends.ViewID {
+			continue
+		}
+		b.checkVM(t, vm, view)
+		if vm.State != p.State || word(vm.RawState) != p.raw() {
+			t.Errorf("%s is %s (%s), want %s (%s)", id, vm.State, word(vm.RawState), p.State, p.raw())
+		}
+		if f := full[id]; view == backends.ViewBasic && f != nil && !contains(asJSON(t, f), asJSON(t, vm)) {
+			t.Errorf("%s is in %s what it is not in FULL:\n%s\n%s", id, view, dump(vm), dump(f))
+		}
+	}
+}
+
+// likeOne compares VMs of a list with the same ones read alone.
+func (b *bench) likeOne(t *testing.T, made map[backends.ID]Place, full map[backends.ID]*backends.VM) {
+	few := map[string]bool{}
+	for id, p := range made {
+		if few[p.Name] || full[id] == nil {
+			continue
+		}
+		few[p.Name] = true
+		one := b.read(t, id)
+		if got, want := dump(full[id]), dump(one); got != want {
+			t.Errorf("%s in a list and alone:\n%s\n%s", id, got, want)
+		}
+	}
+}
+
+// hints narrows lists: whatever a driver makes of a hint, no VM that matches may be missing.
+func (b *bench) hints(t *testing.T, full map[backends.ID]*backends.VM) {
+	keep := func(what string, q backends.Query, match func(*backends.VM) bool) {
+		q.View = backends.ViewBasic
+		got := b.mustList(t, q)
+		for id, vm := range full {
+			if match(vm) && got[id] == nil {
+				t.Errorf("%s hides %s (%s, %s)", what, id, vm.State, word(vm.RawState))
+			}
+		}
+	}
+	for _, s := range backends.States {
+		keep("state "+string(s), backends.Query{States: []string{string(s)}}, func(vm *backends.VM) bool { return vm.State == s })
+	}
+	keep("two states", backends.Query{States: []string{"RUNNING", "STOPPED"}}, func(vm *backends.VM) bool {
+		return vm.State == backends.StateRunning || vm.State == backends.StateStopped
+	})
+	for _, p := range b.Claims.settled() {
+		keep("raw state "+p.raw(), backends.Query{RawStates: []string{p.raw()}}, func(vm *backends.VM) bool {
+			return slices.Contains(rawWords(vm), p.raw())
+		})
+	}
+	keep("no state", backends.Query{States: []string{}}, func(*backends.VM) bool { return false })
+	for _, vm := range full {
+		if vm.DisplayName != nil {
+			keep("a name", backends.Query{DisplayNames: []string{*vm.DisplayName, `no "such" name`}}, func(other *backends.VM) bool {
+				return other.DisplayName != nil && *other.DisplayName == *vm.DisplayName
+			})
+			break
+		}
+	}
+	for _, owner := range []string{"", "me", "group", "all"} {
+		keep(fmt.Sprintf("owner %q", owner), backends.Query{Owner: owner}, func(*backends.VM) bool { return true })
+	}
+}
+
+// rawWords are all words that a raw state holds.
+func rawWords(vm *backends.VM) []string {
+	if vm.RawState == nil {
+		return nil
+	}
+	return []string{vm.RawState.PowerState, vm.RawState.State, vm.RawState.LCMState}
+}
+
+// hidden checks that lists leave out what they shall, and show it when asked to.
+func (b *bench) hidden(t *testing.T) {
+	for _, p := range b.Claims.Places {
+		if !p.Hidden {
+			continue
+		}
+		id, ok := b.put(t, p.Name)
+		if !ok {
+			b.cannot++
+			continue
+		}
+		if all := b.mustList(t, backends.Query{View: backends.ViewBasic}); all[id] != nil {
+			t.Errorf("a VM in %s is in the list", p.Name)
+		}
+		all := b.mustList(t, backends.Query{View: backends.ViewBasic, ShowDeleted: true, ShowTemplates: true})
+		if all[id] == nil {
+			t.Errorf("a VM in %s is not in the list, which was asked for all", p.Name)
+		}
+		b.remove(t, id)
+	}
+}
+
+// testUndecodable makes one VM unreadable: the list names it, and has all others.
+func testUndecodable(t *testing.T, b *bench) {
+	if b.Poison == nil {
+		b.cannot++
+		return
+	}
+	var sound []backends.ID
+	for range 20 {
+		sound = append(sound, b.mustPut(t, b.home()))
+	}
+	poisoned := b.id(b.Poison(t))
+	for range 20 {
+		sound = append(sound, b.mustPut(t, b.home()))
+	}
+	for _, view := range []backends.View{backends.ViewID, backends.ViewBasic, backends.ViewFull, backends.ViewNative} {
+		vms, bad, err := b.list(t, backends.Query{View: view})
+		if err != nil {
+			t.Errorf("%s: the list fails: %v", view, err)
+			continue
+		}
+		readable := slices.ContainsFunc(vms, func(vm *backends.VM) bool { return vm.ID == poisoned })
+		named := slices.ContainsFunc(bad, func(u *backends.Undecodable) bool { return u.ID == poisoned })
+		if readable == named {
+			t.Errorf("%s: the VM that cannot be read is in the list: %t, named as undecodable: %t", view, readable, named)
+		}
+		if len(bad) > 1 {
+			t.Errorf("%s: %d are named as undecodable, want one", view, len(bad))
+		}
+		for _, id := range sound {
+			if !slices.ContainsFunc(vms, func(vm *backends.VM) bool { return vm.ID == id }) {
+				t.Errorf("%s: %s is missing", view, id)
+			}
+		}
+	}
+}

@@ -52,7 +52,10 @@ func runDemo(ctx context.Context, cfg config, f flags, log *zap.Logger, stdout i
 		{ID: "xen", Kind: "xenapi", Endpoint: xen.URL()},
 	}}
 	for _, u := range one.Users() {
-		info.Backends[0].Users = append(info.Backends[0].Users, demoUser{u.Name, u.Password, u.Role})
+		if u.Name == "serveradmin" {
+			continue // serves Sunstone with tickets of its own, and has no password to log in with
+		}
+		info.Backends[0].Users = append(info.Backends[0].Users, demoUser{u.Name, u.Password, oneRole(u)})
 	}
 	for _, u := range xen.Users() {
 		info.Backends[1].Users = append(info.Backends[1].Users, demoUser{u.Name, u.Password, u.Role})
@@ -79,6 +82,13 @@ func runDemo(ctx context.Context, cfg config, f flags, log *zap.Logger, stdout i
 	})
 }
 
+func oneRole(u onesim.User) string {
+	if u.Admin {
+		return "admin"
+	}
+	return "user"
+}
+
 func startOneSim(vms int) (*onesim.Server, error) {
 	c := onesim.Demo()
 	c.VMs = vms
@@ -86,9 +96,7 @@ func startOneSim(vms int) (*onesim.Server, error) {
 }
 
 func startXenSim(vms int) (*xensim.Server, error) {
-	c := xensim.Demo()
-	c.VMs = vms
-	return xensim.Start(c)
+	return xensim.Start(xensim.Config{VMs: vms})
 }
 
 // writeInfo puts the whole file there at once, so that whoever waits for it never reads half.

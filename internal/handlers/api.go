@@ -46,8 +46,10 @@ type Limits struct {
 type API struct {
 	http.Handler
 
+	mux            *chi.Mux
 	cfg            Config
 	doc            *openapi3.T
+	verbs          map[string][]string // methods by custom verb
 	log            *zap.Logger
 	backends       backends.Registry
 	sessions       *auth.Sessions
@@ -85,7 +87,7 @@ func New(cfg Config) (*API, error) {
 		cfg.Now = time.Now
 	}
 	a := &API{
-		cfg: cfg, doc: doc, log: cfg.Log, backends: cfg.Backends, sessions: cfg.Sessions,
+		cfg: cfg, doc: doc, verbs: customMethods(doc), log: cfg.Log, backends: cfg.Backends, sessions: cfg.Sessions,
 		operations:     newOperationStore(cfg.Now),
 		metrics:        newMetrics(cfg.Metrics),
 		loginsByClient: newLoginLimiter(cfg.LoginsPerMin),
@@ -105,7 +107,7 @@ func New(cfg Config) (*API, error) {
 func (a *API) route() error {
 	r := chi.NewRouter()
 	a.use(r)
-	r.NotFound(func(w http.ResponseWriter, r *http.Request) { a.fail(w, r, notFound(r)) })
+	r.NotFound(a.notFound)
 	r.MethodNotAllowed(a.methodNotAllowed)
 
 	handlers := a.handlers()
@@ -128,7 +130,7 @@ func (a *API) route() error {
 	r.Method(http.MethodGet, "/docs/*", a.cfg.Docs)
 	r.Get("/docs/errors", serveErrors)
 	r.Method(http.MethodGet, "/", http.RedirectHandler("/docs", http.StatusTemporaryRedirect))
-	a.Handler = r
+	a.Handler, a.mux = r, r
 	sort.Slice(mistakes, func(i, j int) bool { return mistakes[i].Error() < mistakes[j].Error() })
 	return errors.Join(mistakes...)
 }
@@ -177,42 +179,64 @@ func verbOperationID(v backends.Verb) string {
 	return "vm" + strings.ToUpper(string(v[:1])) + string(v[1:])
 }
 
-// methodNotAllowed answers for a path that has other methods. An unknown verb reads as an id with a
-// colon, and no id has one: it is not found.
+// customMethods maps the verb behind the last colon of a contract's path to the methods it has.
+func customMethods(doc *openapi3.T) map[string][]string {
+	methods := make(map[string][]string)
+	for path, item := range doc.Paths.Map() {
+		if _, verb, ok := strings.Cut(lastSegment(path), ":"); ok {
+			for method := range item.Operations() {
+				if !slices.Contains(methods[verb], method) {
+					methods[verb] = append(methods[verb], method)
+				}
+			}
+		}
+	}
+	return methods
+}
+
+func lastSegment(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// checkVerb settles what chi cannot: it cuts {vm}:verb at the colon, and so takes an unknown verb
+// for a part of an id, or for a missing method. No id has a colon.
+func (a *API) checkVerb(r *http.Request) error {
+	_, verb, colon := strings.Cut(lastSegment(r.URL.Path), ":")
+	if !colon {
+		return nil
+	}
+	methods, known := a.verbs[verb]
+	switch {
+	case !known:
+		return &backends.Error{
+			Code:   backends.NotFound,
+			Detail: fmt.Sprintf("There is no verb %q: allowedActions of a VM lists what it can do.", clip(verb)),
+		}
+	case r.Method != http.MethodOptions && !slices.Contains(methods, r.Method):
+		return methodError(r, methods)
+	}
+	return nil
+}
+
+// methodNotAllowed answers for a path that has other methods.
 func (a *API) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
 	for _, method := range []string{"GET", "HEAD", "POST", "PATCH", "DELETE"} {
-		if found := a.Handler.(*chi.Mux).Find(chi.NewRouteContext(), method, r.URL.Path); found != "" {
+		if a.mux.Match(chi.NewRouteContext(), method, r.URL.Path) {
 			allowed = append(allowed, method)
 		}
 	}
-	last := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
-	_, verb, colon := strings.Cut(last, ":")
-	pattern := chi.RouteContext(r.Context()).RoutePattern()
-	if colon && !strings.Contains(pattern, ":") && !slices.Contains(allowed, "POST") {
-		known := func(s backends.Spec) bool { return string(s.Verb) == verb }
-		if !slices.ContainsFunc(backends.Verbs, known) {
-			a.fail(w, r, notFound(r))
-			return
-		}
-	}
-	a.fail(w, r, &backends.Error{
-		Code:   backends.MethodNotAllowed,
-		Detail: fmt.Sprintf("%s is not a method of this path.", r.Method),
-		Allow:  allowed,
-	})
+	a.fail(w, r, methodError(r, allowed))
 }
 
-func notFound(r *http.Request) error {
-	path := r.URL.Path
-	last := path[strings.LastIndexByte(path, '/')+1:]
-	if _, verb, colon := strings.Cut(last, ":"); colon && strings.HasPrefix(path, "/vms/") {
-		return &backends.Error{
-			Code:   backends.NotFound,
-			Detail: fmt.Sprintf("There is no verb %q here: allowedActions of the VM lists what it can do.", clip(verb)),
-		}
+func methodError(r *http.Request, allowed []string) error {
+	return &backends.Error{
+		Code:   backends.MethodNotAllowed,
+		Detail: fmt.Sprintf("%s is not a method of this path.", clip(r.Method)),
+		Allow:  allowed,
 	}
-	return &backends.Error{Code: backends.NotFound, Detail: "There is no such path: /docs describes those there are."}
+}
+
+func (a *API) notFound(w http.ResponseWriter, r *http.Request) {
+	a.fail(w, r, &backends.Error{Code: backends.NotFound, Detail: "There is no such path: /docs describes those there are."})
 }
 
 // clip keeps what a client sent short enough to be sent back.

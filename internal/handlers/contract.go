@@ -9,8 +9,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -229,6 +231,9 @@ func contractError(err error) error {
 	if err == nil {
 		return nil
 	}
+	if inPath(err) {
+		return &backends.Error{Code: backends.NotFound, Detail: "There is no such object: the id in the path is of no form that an id has."}
+	}
 	var fields []backends.FieldError
 	collect(err, &fields)
 	if len(fields) == 0 {
@@ -248,6 +253,15 @@ func contractError(err error) error {
 		Fields: fields,
 		Err:    errors.New("refused by the contract"), // kin-openapi's text quotes the body, and so passwords
 	}
+}
+
+// inPath reports whether a path parameter is wrong: then there is nothing at that path.
+func inPath(err error) bool {
+	if many, ok := err.(openapi3.MultiError); ok {
+		return slices.ContainsFunc(many, inPath)
+	}
+	request, ok := err.(*openapi3filter.RequestError)
+	return ok && request.Parameter != nil && request.Parameter.In == openapi3.ParameterInPath
 }
 
 func collect(err error, fields *[]backends.FieldError) {
@@ -309,10 +323,19 @@ func collectSchema(err error, parameter string, fields *[]backends.FieldError) {
 func schemaField(parameter string, e *openapi3.SchemaError) backends.FieldError {
 	f := backends.FieldError{Parameter: parameter, Detail: schemaDetail(e)}
 	if parameter == "" {
-		f.Pointer = "/" + strings.Join(e.JSONPointer(), "/")
+		path := e.JSONPointer()
+		if m := unknownMember.FindStringSubmatch(e.Reason); m != nil {
+			if name, err := strconv.Unquote(m[1]); err == nil {
+				path = append(slices.Clone(path), name)
+			}
+		}
+		f.Pointer = pointerOf(path)
 	}
 	return f
 }
+
+// unknownMember finds the name in kin-openapi's words, which point at the object around it.
+var unknownMember = regexp.MustCompile(`^property (".*") is unsupported$`)
 
 // schemaDetail says what was expected, without repeating the value: it may be a password.
 func schemaDetail(e *openapi3.SchemaError) string {

@@ -169,6 +169,10 @@ func (a *API) normalise(next http.Handler) http.Handler {
 			}
 			r.URL.RawPath = ""
 		}
+		if err := a.checkVerb(r); err != nil {
+			a.fail(w, r, err)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

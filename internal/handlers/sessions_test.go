@@ -175,8 +175,8 @@ func TestBadLogins(t *testing.T) {
 		{"no password", map[string]string{"backend": "one", "username": "a"}, 400, "INVALID_ARGUMENT"},
 		{"surplus", map[string]string{"backend": "one", "username": "a", "password": "b", "role": "admin"}, 400, "INVALID_ARGUMENT"},
 		{"no text", map[string]any{"backend": "one", "username": "a", "password": []string{"b"}}, 400, "INVALID_ARGUMENT"},
-		{"control characters", map[string]string{"backend": "xen", "username": "ro\u0000ot", "password": "b"}, 401, "UNAUTHENTICATED"},
-		{"control characters", map[string]string{"backend": "one", "username": "one\u0001", "password": "b"}, 401, "UNAUTHENTICATED"},
+		{"control characters", map[string]string{"backend": "xen", "username": "ro\u0000ot", "password": "b"}, 400, "INVALID_ARGUMENT"},
+		{"control characters", map[string]string{"backend": "one", "username": "one\u0001", "password": "b"}, 400, "INVALID_ARGUMENT"},
 		{"a colon", map[string]string{"backend": "one", "username": "one:admin", "password": "b"}, 401, "UNAUTHENTICATED"},
 	}
 	for _, tt := range tests {

@@ -175,6 +175,7 @@ func (s *Server) move(v *vm, to status, at time.Time) {
 	case Done:
 		v.etime = at.Unix()
 		s.close(v, at)
+		s.fillSaved(v)
 		for _, n := range s.nets {
 			n.release(v.id, "")
 		}

@@ -16,6 +16,7 @@ func vmDeviceMethods() []method {
 		{name: "one.vm.detach", params: "i i", help: "Detaches a disk from a virtual machine", do: vmDetach},
 		{name: "one.vm.diskresize", params: "i i s", help: "Resizes a disk from a virtual machine", span: span{since: "5.4"}, do: vmDiskResize},
 		{name: "one.vm.disksaveas", params: "i i s s i", help: "Save a disk from virtual machine as a new image", span: span{since: "4.14"}, do: vmDiskSaveas},
+		{name: "one.vm.savedisk", params: "i i s s b?0 b?0", help: "Sets the disk to be saved in the given image", span: span{until: "4.12.3"}, do: vmSaveDisk},
 		{name: "one.vm.disksnapshotcreate", params: "i i s", help: "Creates a new virtual machine disk snapshot", span: span{since: "4.14"}, do: vmDiskSnapshotCreate},
 		{name: "one.vm.disksnapshotdelete", params: "i i i", help: "Deletes a disk snapshot", span: span{since: "4.14"}, do: vmDiskSnapshotDelete},
 		{name: "one.vm.disksnapshotrevert", params: "i i i", help: "Reverts disk state to a snapshot", span: span{since: "4.14"}, do: vmDiskSnapshotRevert},
@@ -202,6 +203,48 @@ func (c *call) saveas(v *vm, d *attr, origin *image, typ int) *image {
 	}
 	c.through(v, saveasStates, StepSaveAs, 0, end(imageReady), end(imageError))
 	return m
+}
+
+// vmSaveDisk is how disks were saved before disksaveas: the image is registered at once and filled when the VM ends.
+func vmSaveDisk(c *call) (any, *refusal) {
+	v, r := c.vm(c.i(0), manage)
+	if r != nil {
+		return nil, r
+	}
+	d := v.disk(c.i(1))
+	if d == nil {
+		return nil, refuse(codeInternal, "Cannot use DISK. DISK does not exist.")
+	}
+	if d.has("SAVE_AS") {
+		return nil, refuse(codeInternal, "Cannot use DISK. The disk is already going to be saved.")
+	}
+	if v.state == Done {
+		return nil, refuse(codeAction, "Could not save disk of VM %d, wrong state DONE.", v.id)
+	}
+	for _, m := range c.images {
+		if m.name == c.s(2) && m.uid == c.user.id {
+			return nil, refuse(codeInternal, "Error allocating a new image. NAME is already taken by IMAGE %d.", m.id)
+		}
+	}
+	typ := slices.Index(imageTypes, cmp.Or(c.s(3), "OS"))
+	if typ < 0 {
+		return nil, refuse(codeInternal, "Error allocating a new image. Unknown type %s", c.s(3))
+	}
+	m := &image{object: object{kind: kindImage, id: nextID(c.images), uid: c.user.id, gid: c.gid, name: c.s(2), perms: private},
+		typ: typ, state: imageLocked, size: d.id("SIZE"), store: 100, regtime: c.now().Unix(), source: "dummy_path", format: "raw"}
+	c.images = append(c.images, m)
+	d.set("SAVE", "YES")
+	d.set("SAVE_AS", strconv.Itoa(m.id))
+	return m.id, nil
+}
+
+// fillSaved makes the images of savedisk usable: their VM has ended.
+func (s *Server) fillSaved(v *vm) {
+	for _, d := range v.tmpl.all("DISK") {
+		if m, ok := find(s.images, d.id("SAVE_AS")); ok && m.state == imageLocked {
+			m.state = imageReady
+		}
+	}
 }
 
 var (

@@ -156,10 +156,10 @@ func (s *Server) userName(uid int) string {
 
 func userMethods() []method {
 	return []method{
-		{name: "one.user.login", params: "s s i i?-1", help: "Generates or sets a login token", span: span{since: "4.4"}, do: userLogin},
+		{name: "one.user.login", params: "s s i i?-1", help: "Generates or sets a login token", span: span{since: "4.10"}, do: userLogin},
 		{name: "one.user.info", params: "i b?0", help: "Returns user information", do: userInfo},
 		{name: "one.user.passwd", params: "i s", help: "Changes password for a given user", do: userPasswd},
-		{name: "one.user.enable", params: "i b", help: "Enable or disable user", span: span{since: "5.12"}, do: userEnable},
+		{name: "one.user.enable", params: "i b", help: "Enable or disable user", span: span{since: "6.0"}, do: userEnable},
 		{name: "one.user.update", params: "i s i?0", help: "Updates a user template", do: userUpdate},
 		{name: "one.user.quota", params: "i s", help: "Sets user quota limits", do: userQuota},
 		{name: "one.user.allocate", params: "s s s?", help: "Allocates a new user", do: userAllocate},
@@ -373,7 +373,7 @@ func userPasswd(c *call) (any, *refusal) {
 	if c.s(1) == "" {
 		return nil, refuse(codeInternal, "Invalid password, it cannot be empty")
 	}
-	u.password = c.s(1)
+	u.password, u.tokens = c.s(1), nil
 	return u.id, nil
 }
 

@@ -198,6 +198,9 @@ func (m sample) append(b []byte, id int, old bool) []byte {
 func (s *Server) appendVM(b []byte, v *vm) []byte {
 	s.poll(v)
 	b = s.owned(b, &v.object)
+	if !s.release.since("4.0") {
+		return s.appendAncient(b, v)
+	}
 	b = s.appendStates(b, v, true)
 	b = v.lock.append(b)
 	b = s.appendLastSample(b, v, "<MONITORING></MONITORING>")
@@ -217,6 +220,21 @@ func (s *Server) appendVM(b []byte, v *vm) []byte {
 		b = append(b, "<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS></BACKUP_IDS></BACKUPS>"...)
 	}
 	return append(b, "</VM>"...)
+}
+
+// appendAncient is the rest of a document of 3.x: the last sample at the top level, the user's attributes in TEMPLATE.
+func (s *Server) appendAncient(b []byte, v *vm) []byte {
+	b = s.appendStates(b, v, false)
+	var last sample
+	if n := len(v.samples); n > 0 {
+		last = v.samples[n-1]
+	}
+	b = number(number(number(number(b, "MEMORY", last.mem), "CPU", 0), "NET_TX", last.mem/16), "NET_RX", last.mem/8)
+	all := v.tmpl.clone()
+	for _, a := range v.user {
+		all.add(a)
+	}
+	return append(s.appendHistory(all.document(b), v), "</VM>"...)
 }
 
 func (s *Server) appendStates(b []byte, v *vm, prev bool) []byte {
@@ -257,17 +275,27 @@ func (s *Server) hostName(id int) string {
 func (s *Server) appendRecord(b []byte, v *vm, h *history) []byte {
 	b = number(number(append(b, "<HISTORY>"...), "OID", v.id), "SEQ", h.seq)
 	b = number(element(b, "HOSTNAME", s.hostName(h.host)), "HID", h.host)
+	ancient := !s.release.since("4.0")
 	if s.release.old {
-		b = number(number(number(b, "CID", -1), "STIME", h.stime), "ETIME", h.etime)
+		if !ancient {
+			b = number(b, "CID", -1)
+		}
+		b = number(number(b, "STIME", h.stime), "ETIME", h.etime)
 		b = element(element(element(b, "VMMMAD", "dummy"), "VNMMAD", "dummy"), "TMMAD", "dummy")
-		b = number(element(b, "DS_LOCATION", "/var/lib/one/datastores"), "DS_ID", h.store)
+		if !ancient {
+			b = element(b, "DS_LOCATION", "/var/lib/one/datastores")
+		}
+		b = number(b, "DS_ID", h.store)
 	} else {
 		b = number(number(number(b, "CID", 0), "STIME", h.stime), "ETIME", h.etime)
 		b = number(cdata(cdata(b, "VM_MAD", "dummy"), "TM_MAD", "dummy"), "DS_ID", h.store)
 	}
 	b = number(number(number(b, "PSTIME", h.pstime), "PETIME", h.petime), "RSTIME", h.rstime)
 	b = number(number(number(b, "RETIME", h.retime), "ESTIME", h.estime), "EETIME", h.eetime)
-	if s.release.old {
+	switch {
+	case ancient:
+		return number(b, "REASON", h.reason)
+	case s.release.old:
 		return number(number(b, "REASON", h.reason), "ACTION", h.action)
 	}
 	return number(number(number(number(b, "ACTION", h.action), "UID", h.uid), "GID", h.gid), "REQUEST_ID", h.request)
@@ -371,7 +399,7 @@ func appendShort(b []byte, t *template, name string, members []string) []byte {
 	return b
 }
 
-// fail notes a driver's message where oned does.
+// failed notes a driver's message where oned does.
 func (v *vm) failed(at time.Time, text string) {
 	v.user.set("ERROR", fmt.Sprintf("%s: %s", at.UTC().Format("Mon Jan _2 15:04:05 2006"), text))
 }

@@ -8,14 +8,19 @@ import (
 // Clock is the simulator's time: dates in replies and the length of operations come from it.
 type Clock interface {
 	Now() time.Time
-	// After delivers once d has passed; at once when d is zero or negative.
-	After(d time.Duration) <-chan time.Time
+	// Timer delivers once d has passed, at once when d is zero or negative. Stop it when nobody waits
+	// for it any more.
+	Timer(d time.Duration) (passed <-chan time.Time, stop func())
 }
 
 type wallClock struct{}
 
-func (wallClock) Now() time.Time                         { return time.Now() }
-func (wallClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+func (wallClock) Now() time.Time { return time.Now() }
+
+func (wallClock) Timer(d time.Duration) (<-chan time.Time, func()) {
+	t := time.NewTimer(d)
+	return t.C, func() { t.Stop() }
+}
 
 // ManualClock is a Clock that stands still until it is advanced, so that a test decides when an
 // operation ends. Safe for concurrent use.
@@ -43,19 +48,23 @@ func (c *ManualClock) Now() time.Time {
 	return c.now
 }
 
-// After delivers once the clock has been advanced by d.
-func (c *ManualClock) After(d time.Duration) <-chan time.Time {
+// Timer delivers once the clock has been advanced by d.
+func (c *ManualClock) Timer(d time.Duration) (<-chan time.Time, func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := &waiter{at: c.now.Add(d), ch: make(chan time.Time, 1)}
 	if d <= 0 {
 		w.ch <- c.now
-		return w.ch
+		return w.ch, func() {}
 	}
 	c.waiting[w] = struct{}{}
 	close(c.arrived)
 	c.arrived = make(chan struct{})
-	return w.ch
+	return w.ch, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.waiting, w)
+	}
 }
 
 // Advance moves the clock on by d and wakes whoever waited for less.

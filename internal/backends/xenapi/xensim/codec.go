@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,7 +63,7 @@ func (r record) with(name string, v any) record {
 		out = append(out, m)
 	}
 	if !found {
-		out = append(out, member{name, v})
+		out = slices.Insert(out, 0, member{name, v}) // where xapi's lists grow
 	}
 	return out
 }
@@ -182,7 +183,7 @@ type methodCall struct {
 
 // xmlError is a refusal of the XML itself, shown in the HTML page of a 500.
 func xmlError(line, col int, format string, args ...any) error {
-	return fmt.Errorf("Xmlm.Error(%d:%d, %s)", line, col, strconv.Quote(fmt.Sprintf(format, args...)))
+	return fmt.Errorf("Xmlm.Error(%d:%d, %s)", line, col, `"`+fmt.Sprintf(format, args...)+`"`)
 }
 
 func parseError(got, want string) error {
@@ -415,7 +416,7 @@ func (s *scanner) tag() (token, error) {
 			if len(s.open) > 0 {
 				want = s.open[len(s.open)-1]
 			}
-			return token{}, s.fail("expected end tag (%s found %s)", want, name)
+			return token{}, s.fail("expected one of these character sequence: \"%s\", found \"%s\"", want, name)
 		}
 		s.open = s.open[:len(s.open)-1]
 		s.pos += end + 1

@@ -78,13 +78,9 @@ func (s *Server) markSnapshot(vm, copied *object, d duplicate) {
 func (s *Server) renewConfig(vm, copied *object) {
 	other := vm.fields("other_config").with("mac_seed", s.newUUID())
 	if other.text("default_template") == "true" {
-		other = append(record{{"base_template_name", vm.str("name_label")}}, other.without("default_template")...)
+		other = other.without("default_template").with("base_template_name", vm.str("name_label"))
 	}
 	s.db.set(copied, "other_config", other)
-	s.db.set(copied, "parent", vm.str("parent"))
-	if vm.flag("is_a_snapshot") {
-		s.db.set(copied, "parent", vm.ref)
-	}
 }
 
 func (s *Server) duplicateDisk(vbd, copied *object, d duplicate) {

@@ -63,7 +63,7 @@ type database struct {
 	inverse    map[string]inverse // "VBD.VM" → VM.VBDs
 	generation int64
 	deleted    []tombstone
-	changed    chan struct{} // closed and replaced at every change
+	watchers   chan struct{} // closed at the next change; nil while nobody watches
 }
 
 // inverse is a set of references that mirrors the single references pointing back at it.
@@ -82,7 +82,7 @@ func inverses() map[string]inverse {
 }
 
 func newDatabase(sc *schema) *database {
-	db := &database{tables: map[string]*table{}, inverse: inverses(), changed: make(chan struct{})}
+	db := &database{tables: map[string]*table{}, inverse: inverses()}
 	for name, cl := range sc.classes {
 		db.tables[name] = &table{class: cl, byRef: map[string]*object{}, byUUID: map[string]*object{}}
 	}
@@ -104,9 +104,19 @@ func (db *database) mark(o *object) {
 
 func (db *database) touch() int64 {
 	db.generation++
-	close(db.changed)
-	db.changed = make(chan struct{})
+	if db.watchers != nil {
+		close(db.watchers)
+		db.watchers = nil
+	}
 	return db.generation
+}
+
+// changes is closed at the next change of any object.
+func (db *database) changes() <-chan struct{} {
+	if db.watchers == nil {
+		db.watchers = make(chan struct{})
+	}
+	return db.watchers
 }
 
 // add makes an object; values not given are the fields' defaults.
@@ -148,8 +158,8 @@ func (db *database) set(o *object, name string, v any) {
 
 func (db *database) link(inv inverse, to any, ref string) {
 	if owner := db.find(inv.class, asString(to)); owner != nil {
-		if refs := owner.strs(inv.field); !slices.Contains(refs, ref) {
-			at, _ := slices.BinarySearchFunc(refs, ref, func(a, b string) int { return strings.Compare(b, a) })
+		refs := owner.strs(inv.field)
+		if at, found := slices.BinarySearchFunc(refs, ref, func(a, b string) int { return strings.Compare(b, a) }); !found {
 			db.set(owner, inv.field, slices.Insert(slices.Clone(refs), at, ref))
 		}
 	}

@@ -46,33 +46,33 @@ func (s *Server) newMAC() string {
 }
 
 // deviceName is what the guest calls a block device.
-func deviceName(userdevice, kind string) string {
+func deviceName(userdevice string) string {
 	n, err := strconv.Atoi(userdevice)
 	if err != nil || n < 0 {
 		return userdevice
 	}
-	prefix := "xvd"
-	if kind == "CD" {
-		prefix = "hd"
-	}
 	if n < 26 {
-		return prefix + string(rune('a'+n))
+		return "xvd" + string(rune('a'+n))
 	}
-	return prefix + string(rune('a'+n/26-1)) + string(rune('a'+n%26))
+	return "xvd" + string(rune('a'+n/26-1)) + string(rune('a'+n%26))
 }
 
 // deviceOperations are the allowed_operations of a VBD or VIF.
 func (s *Server) deviceOperations(o *object) []string {
 	vm := s.db.find("VM", o.str("VM"))
 	attached := o.flag("currently_attached")
-	running := vm != nil && vm.powerState() == "Running"
+	state := ""
+	if vm != nil {
+		state = vm.powerState()
+	}
+	hotplug := state == "Running" && s.hasAgent(vm)
 	out := []string{"attach"}
 	if o.isClass("VIF") {
-		if attached && running {
-			return append(out, "unplug")
-		}
-		if running {
-			return append(out, "plug")
+		switch {
+		case hotplug && attached:
+			out = append(out, "unplug")
+		case hotplug:
+			out = append(out, "plug")
 		}
 		return out
 	}
@@ -80,15 +80,17 @@ func (s *Server) deviceOperations(o *object) []string {
 		out = append(out, "unpause")
 	}
 	switch {
-	case o.str("type") == "CD" && o.flag("empty"):
+	case o.str("type") != "CD" || state == "Suspended":
+	case o.flag("empty"):
 		out = append(out, "insert")
-	case o.str("type") == "CD":
+	default:
 		out = append(out, "eject")
 	}
 	switch {
-	case attached && running:
+	case !hotplug || o.str("type") == "CD":
+	case attached:
 		out = append(out, "unplug", "unplug_force")
-	case running:
+	default:
 		out = append(out, "plug")
 	}
 	if attached {
@@ -293,7 +295,7 @@ func plug(attach bool) handler {
 		}
 		c.s.db.set(o, "currently_attached", attach)
 		if attach && o.isClass("VBD") {
-			c.s.db.set(o, "device", deviceName(o.str("userdevice"), o.str("type")))
+			c.s.db.set(o, "device", deviceName(o.str("userdevice")))
 		}
 		return nil, nil
 	}

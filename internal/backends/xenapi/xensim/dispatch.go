@@ -149,7 +149,7 @@ func (s *Server) answer(mc methodCall, onSlave bool) (any, *Failure) {
 	if f != nil {
 		return nil, f
 	}
-	if onSlave && !localMessages[m.full()] {
+	if onSlave && !localMessages[m.full()] && !(s.localSession[ref] && m.role == "read-only") {
 		return nil, fail("HOST_IS_SLAVE", s.coordinatorAddress)
 	}
 	if m.role == "local-root-only" && m.full() != "session.change_password" {

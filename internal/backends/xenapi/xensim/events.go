@@ -101,7 +101,8 @@ func eventFrom(c *call) (any, *Failure) {
 		return nil, fail("EVENT_FROM_TOKEN_PARSE_FAILURE", c.str(1))
 	}
 	subs := parseSubscriptions(classes)
-	timeout := s.clock.After(time.Duration(c.float(2) * float64(time.Second)))
+	timeout, stop := s.clock.Timer(time.Duration(c.float(2) * float64(time.Second)))
+	defer stop()
 	for {
 		events := s.eventsSince(subs, since)
 		if len(events) > 0 {
@@ -117,7 +118,7 @@ func eventFrom(c *call) (any, *Failure) {
 
 // awaitChange waits for a change of the database, or for the timeout, which it reports.
 func (c *call) awaitChange(timeout <-chan time.Time) (over bool, f *Failure) {
-	s, changed, done := c.s, c.s.db.changed, c.s.done
+	s, changed, done := c.s, c.s.db.changes(), c.s.done
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()

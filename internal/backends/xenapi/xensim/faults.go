@@ -93,8 +93,10 @@ func (s *Server) delay(f *Fault) *Failure {
 	s.mu.Lock()
 	done := s.done
 	s.mu.Unlock()
+	passed, stop := s.clock.Timer(f.Delay)
+	defer stop()
 	select {
-	case <-s.clock.After(f.Delay):
+	case <-passed:
 		return nil
 	case <-done:
 		return errStopped()

@@ -96,7 +96,7 @@ func (s *Server) demoRecord(spec VMSpec) record {
 		{"affinity", nullRef}, {"memory_static_max", spec.Memory}, {"memory_dynamic_max", spec.Memory}, {"memory_dynamic_min", spec.Memory},
 		{"memory_static_min", spec.Memory / 2}, {"VCPUs_max", spec.VCPUs}, {"VCPUs_at_startup", spec.VCPUs},
 		{"actions_after_shutdown", "destroy"}, {"actions_after_reboot", "restart"}, {"actions_after_crash", "restart"},
-		{"HVM_boot_policy", policy}, {"HVM_boot_params", boot}, {"domain_type", domainType}, {"hardware_platform_version", int64(2)},
+		{"HVM_boot_policy", policy}, {"HVM_boot_params", boot}, {"domain_type", domainType}, {"generation_id", ""}, {"hardware_platform_version", int64(2)},
 		{"platform", record{{"acpi", "1"}, {"apic", "true"}, {"pae", "true"}, {"nx", "true"}, {"viridian", "false"}, {"hpet", "true"}, {"timeoffset", "0"}}},
 		{"other_config", other}, {"xenstore_data", xenstore}, {"tags", append([]string{}, spec.Tags...)}, {"blocked_operations", blocked},
 	}

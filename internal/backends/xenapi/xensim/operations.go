@@ -195,13 +195,24 @@ func (s *Server) checkGuest(o *object, op string) *Failure {
 	if feature == "" || o.powerState() != "Running" || o.str("domain_type") == "pv" || o.flag("is_control_domain") {
 		return nil
 	}
-	if gm := s.db.find("VM_guest_metrics", o.str("guest_metrics")); gm != nil && gm.fields("other").text(feature) == "1" {
+	if s.guestHas(o, feature) {
 		return nil
 	}
 	if s.rules.old {
 		return fail("VM_MISSING_PV_DRIVERS", o.ref)
 	}
 	return fail("VM_LACKS_FEATURE", o.ref)
+}
+
+// guestHas tells whether the guest's agent has told of the feature.
+func (s *Server) guestHas(vm *object, feature string) bool {
+	gm := s.db.find("VM_guest_metrics", vm.str("guest_metrics"))
+	return gm != nil && gm.fields("other").text(feature) == "1"
+}
+
+// hasAgent tells whether devices can be plugged into the running guest.
+func (s *Server) hasAgent(vm *object) bool {
+	return vm.str("domain_type") == "pv" || s.guestHas(vm, "feature-shutdown")
 }
 
 func operationNames(running record) string {
@@ -289,9 +300,11 @@ func (c *call) awaitTurn(o *object, op string) *Failure {
 			return f
 		}
 		if patience == nil {
-			patience = s.clock.After(conflictPatience)
+			passed, stop := s.clock.Timer(conflictPatience)
+			defer stop()
+			patience = passed
 		}
-		changed, done := s.db.changed, s.done
+		changed, done := s.db.changes(), s.done
 		s.mu.Unlock()
 		var give *Failure
 		select {
@@ -321,7 +334,9 @@ func (c *call) pass(d time.Duration) *Failure {
 	if c.task != nil {
 		c.task.begin(s.clock.Now(), d)
 	}
-	end, done := s.clock.After(d), s.done
+	end, stop := s.clock.Timer(d)
+	defer stop()
+	done := s.done
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	select {

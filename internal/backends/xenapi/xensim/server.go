@@ -260,7 +260,7 @@ func (s *Server) Restart() {
 	close(s.done)
 	s.dropConnections()
 	for len(s.running) > 0 {
-		changed := s.db.changed
+		changed := s.db.changes()
 		s.mu.Unlock()
 		<-changed
 		s.mu.Lock()

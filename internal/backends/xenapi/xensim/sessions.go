@@ -25,7 +25,7 @@ var withoutSession = map[string]bool{
 	"session.slave_local_login_with_password": true,
 }
 
-// localMessages are those that a pool member answers itself.
+// localMessages are those that a pool member answers itself; to a local session it answers reads too.
 var localMessages = map[string]bool{"session.local_logout": true}
 
 // secretRef makes a reference that cannot be guessed: whoever knows it is logged in.

@@ -119,13 +119,15 @@ func taskCancel(c *call) (any, *Failure) {
 	s.db.set(o, "current_operations", o.fields("current_operations").with(c.opID, "cancel"))
 	if !t.cancelled {
 		t.cancelled = true
-		go cancelAfter(t, s.clock.After(s.durations.Cancel), s.done)
+		go cancelAfter(t, s.clock, s.durations.Cancel, s.done)
 	}
 	return nil, nil
 }
 
 // cancelAfter ends the task's work when it next looks whether it is still wanted.
-func cancelAfter(t *runningTask, noticed <-chan time.Time, done <-chan struct{}) {
+func cancelAfter(t *runningTask, clock Clock, d time.Duration, done <-chan struct{}) {
+	noticed, stop := clock.Timer(d)
+	defer stop()
 	select {
 	case <-noticed:
 		close(t.cancel)

@@ -15,16 +15,21 @@ const (
 )
 
 // memoryOverhead is what the hypervisor needs beside the guest's own memory.
-func memoryOverhead(staticMax, vcpus int64, domainType string) int64 {
-	fixed := int64(2)
+func memoryOverhead(staticMax, vcpus int64, domainType string, shadowMultiplier float64) int64 {
+	shadow := staticMax/mib/128 + vcpus
 	if domainType == "pv" {
-		fixed = 1
+		return (shadow + 1) * mib
 	}
-	return (staticMax/mib/128 + vcpus + fixed) * mib
+	return int64((float64(shadow)*shadowMultiplier + 2) * float64(mib))
+}
+
+func overheadOf(vm *object) int64 {
+	multiplier, _ := vm.get("HVM_shadow_multiplier").(float64)
+	return memoryOverhead(vm.num("memory_static_max"), vm.num("VCPUs_max"), vm.str("domain_type"), max(1, multiplier))
 }
 
 func (s *Server) refreshOverhead(o *object) {
-	s.db.set(o, "memory_overhead", memoryOverhead(o.num("memory_static_max"), o.num("VCPUs_max"), o.str("domain_type")))
+	s.db.set(o, "memory_overhead", overheadOf(o))
 }
 
 // freeMemory of a host: all but its own, that of its VMs, and that of those on their way to it.
@@ -169,7 +174,8 @@ baseboard-location-in-chassis= enclosure-asset-tag= hp-rombios= oem-1=Xen oem-2=
 	return out
 }
 
-// takeDown removes the domain; a suspended VM keeps its consoles and guest metrics.
+// takeDown removes the domain. The guest metrics stay, as what was last known; a suspended VM keeps its
+// consoles too.
 func (s *Server) takeDown(vm *object, state string) {
 	db := s.db
 	db.set(vm, "power_state", state)
@@ -181,11 +187,6 @@ func (s *Server) takeDown(vm *object, state string) {
 	}
 	s.dropSuspendImage(vm)
 	db.set(vm, "memory_target", int64(0))
-	if gm := db.find("VM_guest_metrics", vm.str("guest_metrics")); gm != nil {
-		db.remove(gm)
-	}
-	db.set(vm, "guest_metrics", nullRef)
-	db.set(vm, "last_boot_CPU_flags", record{})
 	for _, ref := range vm.strs("consoles") {
 		db.remove(db.find("console", ref))
 	}
@@ -207,7 +208,7 @@ func (s *Server) plugDevices(vm *object, attached bool) {
 		vbd := s.db.find("VBD", ref)
 		s.db.set(vbd, "currently_attached", attached && (!vbd.flag("empty") || vbd.str("type") == "CD"))
 		if attached {
-			s.db.set(vbd, "device", deviceName(vbd.str("userdevice"), vbd.str("type")))
+			s.db.set(vbd, "device", deviceName(vbd.str("userdevice")))
 		}
 	}
 	for _, ref := range vm.strs("VIFs") {
@@ -485,7 +486,7 @@ func computeMemoryOverhead(c *call) (any, *Failure) {
 	if f != nil {
 		return nil, f
 	}
-	return memoryOverhead(vm.num("memory_static_max"), vm.num("VCPUs_max"), vm.str("domain_type")), nil
+	return overheadOf(vm), nil
 }
 
 // maximiseMemory finds the largest static maximum whose sum with its overhead fits; an approximate
@@ -497,10 +498,10 @@ func maximiseMemory(c *call) (any, *Failure) {
 	}
 	total := c.num(1)
 	if c.flag(2) {
-		return max(0, total-memoryOverhead(total, 64, vm.str("domain_type"))), nil
+		return max(0, total-memoryOverhead(total, 64, vm.str("domain_type"), 1)), nil
 	}
 	fits := total / mib * 128 / 129
-	for fits > 0 && fits*mib+memoryOverhead(fits*mib, vm.num("VCPUs_max"), vm.str("domain_type")) > total {
+	for fits > 0 && fits*mib+memoryOverhead(fits*mib, vm.num("VCPUs_max"), vm.str("domain_type"), 1) > total {
 		fits--
 	}
 	return max(0, fits*mib), nil

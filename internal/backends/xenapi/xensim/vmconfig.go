@@ -70,16 +70,17 @@ func (c *call) setMemory(m memory) (any, *Failure) {
 			c.s.db.set(o, l.field, l.value)
 		}
 		c.s.refreshOverhead(o)
-		if o.powerState() == "Running" {
-			c.s.balloon(o, o.num("memory_dynamic_max"))
-		}
+		c.s.balloon(o, o.num("memory_dynamic_max"))
 		return nil
 	})
 }
 
-// balloon gives a running guest its new amount of memory.
+// balloon sets how much memory the guest shall have, and gives it to a running one at once.
 func (s *Server) balloon(o *object, target int64) {
 	s.db.set(o, "memory_target", target)
+	if o.powerState() != "Running" {
+		return
+	}
 	if m := s.db.find("VM_metrics", o.str("metrics")); m != nil {
 		s.db.set(m, "memory_actual", target)
 	}
@@ -143,6 +144,21 @@ func setShadowMultiplier(c *call) (any, *Failure) {
 			return fail("INVALID_VALUE", "multiplier", formatFloat(v))
 		}
 		c.s.db.set(o, "HVM_shadow_multiplier", c.float(1))
+		c.s.refreshOverhead(o)
+		return nil
+	})
+}
+
+// setBIOSStrings fills what is not given with the usual values.
+func setBIOSStrings(c *call) (any, *Failure) {
+	return c.change(func(o *object) *Failure {
+		out := guestBIOS()
+		for i, m := range out {
+			if v, given := c.dict(1).get(m.Name); given {
+				out[i].Value = v
+			}
+		}
+		c.s.db.set(o, "bios_strings", out)
 		return nil
 	})
 }
@@ -168,8 +184,11 @@ func setDefaultTemplate(c *call) (any, *Failure) {
 	if f != nil {
 		return nil, f
 	}
-	c.s.db.set(vm, "is_default_template", c.flag(1))
-	return nil, nil
+	return c.operate(vm, "make_into_template", 0, func() (any, *Failure) {
+		c.s.db.set(vm, "is_default_template", c.flag(1))
+		c.s.db.set(vm, "other_config", vm.fields("other_config").with("default_template", strconv.FormatBool(c.flag(1))))
+		return nil, nil
+	})
 }
 
 // vmCreate makes a VM of a struct: members that must be there are checked, values hardly.
@@ -206,7 +225,10 @@ func (s *Server) addVM(uuid string, values record) *object {
 	}
 	other := vm.fields("other_config")
 	if _, has := other.get("mac_seed"); !has {
-		s.db.set(vm, "other_config", append(record{{"mac_seed", s.newUUID()}}, other...))
+		s.db.set(vm, "other_config", other.with("mac_seed", s.newUUID()))
+	}
+	if vm.flag("has_vendor_device") {
+		s.db.set(vm, "hardware_platform_version", max(2, vm.num("hardware_platform_version")))
 	}
 	s.refreshOverhead(vm)
 	return vm

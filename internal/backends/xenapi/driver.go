@@ -109,6 +109,9 @@ func (d *Driver) send(ctx context.Context, method string, args ...any) (wire.Val
 		next := d.elsewhere(ctx, at, err, hops)
 		if next == nil {
 			if f, ok := errors.AsType[*failure](err); ok {
+				if f.code() != "HOST_IS_SLAVE" {
+					d.pool.prefer(at)
+				}
 				return wire.Value{}, d.refused(f)
 			}
 			if err != nil {
@@ -154,6 +157,10 @@ func exchange(ctx context.Context, c *wire.Client, method string, args []any) (w
 		return wire.Value{}, err
 	}
 	top, err := reply.Value()
+	if fault, ok := errors.AsType[*wire.Fault](err); ok {
+		// Not XenAPI's way to refuse, but that of whatever else speaks XML-RPC.
+		return wire.Value{}, &failure{method: method, params: []string{"Fault", fault.Text}}
+	}
 	if err != nil {
 		return wire.Value{}, err
 	}

@@ -25,6 +25,12 @@ func (f *failure) gone(ref string) bool {
 	return f.code() == "HANDLE_INVALID" && len(f.params) > 2 && f.params[2] == ref
 }
 
+// outsideEnum reports whether a value is none of an enumeration's, which xapi tells as a fault of its
+// own.
+func (f *failure) outsideEnum() bool {
+	return f.code() == "INTERNAL_ERROR" && len(f.params) > 1 && strings.Contains(f.params[1], "Unknown tag/contents")
+}
+
 // becomes is codeTable by code.
 var becomes = func() map[string]backends.Code {
 	m := map[string]backends.Code{}
@@ -180,6 +186,9 @@ func (l *link) refine(err error) error {
 		return err
 	}
 	e := backends.AsError(err)
+	if l.pointer != "" && f.outsideEnum() {
+		e.Code, e.Detail = backends.InvalidArgument, "The backend's release does not know this value."
+	}
 	switch e.Code {
 	case backends.NotFound:
 		l.missing(e, f)

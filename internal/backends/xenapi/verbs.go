@@ -346,6 +346,7 @@ func checkOperation(ctx context.Context, j *job) (any, error) {
 	if !ok {
 		return nil, backends.Invalid("/action", "expected a verb, or one of XenAPI's operations")
 	}
+	j.pointer = "/action"
 	_, err := j.on(ctx, j.h, "VM.assert_operation_valid", raw)
 	return check(err)
 }

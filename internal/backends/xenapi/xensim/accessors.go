@@ -122,9 +122,6 @@ func (c *call) change(write func(o *object) *Failure) (any, *Failure) {
 	if f != nil {
 		return nil, f
 	}
-	if f := c.s.checkDependants(c, o); f != nil {
-		return nil, f
-	}
 	if c.msg.op == "" {
 		if f := needState(o, c.msg.states); f != nil {
 			return nil, f

@@ -277,14 +277,14 @@ func (s *scanner) fail(format string, args ...any) error {
 	return xmlError(line, utf8.RuneCountInString(done[strings.LastIndexByte(done, '\n')+1:])+1, format, args...)
 }
 
-var errEndOfInput = "unexpected end of input"
+const endOfInput = "unexpected end of input"
 
 // skipPast moves behind the next end; the input must have one.
 func (s *scanner) skipPast(end string) error {
 	i := strings.Index(s.in[s.pos:], end)
 	if i < 0 {
 		s.pos = len(s.in)
-		return s.fail("%s", errEndOfInput)
+		return s.fail("%s", endOfInput)
 	}
 	s.pos += i + len(end)
 	return nil
@@ -303,7 +303,7 @@ func (s *scanner) next() (token, error) {
 		switch {
 		case rest == "":
 			if len(s.open) > 0 || text.Len() > 0 {
-				return token{}, s.fail("%s", errEndOfInput)
+				return token{}, s.fail("%s", endOfInput)
 			}
 			return token{kind: tokenEnd}, nil
 		case strings.HasPrefix(rest, "<!--"):
@@ -365,7 +365,7 @@ func (s *scanner) skipDoctype() error {
 			}
 		}
 	}
-	return s.fail("%s", errEndOfInput)
+	return s.fail("%s", endOfInput)
 }
 
 func (s *scanner) reference() (string, error) {
@@ -406,7 +406,7 @@ func (s *scanner) tag() (token, error) {
 	end := strings.IndexByte(s.in[s.pos:], '>')
 	if end < 0 {
 		s.pos = len(s.in)
-		return token{}, s.fail("%s", errEndOfInput)
+		return token{}, s.fail("%s", endOfInput)
 	}
 	inside := s.in[s.pos+1 : s.pos+end]
 	if name, ok := strings.CutPrefix(inside, "/"); ok {
@@ -500,7 +500,7 @@ func decodeCall(body []byte) (methodCall, error) {
 	if t, err := s.nextTag(); err != nil {
 		return methodCall{}, err
 	} else if t.kind == tokenEnd {
-		return methodCall{}, xmlError(1, 1, "%s", errEndOfInput)
+		return methodCall{}, xmlError(1, 1, "%s", endOfInput)
 	} else if t.text != "methodCall" {
 		return methodCall{}, parseError(t.String(), "open_tag(methodCall)")
 	}

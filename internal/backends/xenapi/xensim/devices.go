@@ -186,7 +186,7 @@ func vdiResize(c *call) (any, *Failure) {
 		return nil, f
 	}
 	if c.num(1) < vdi.num("virtual_size") {
-		return nil, fail("VDI_NOT_MANAGED", vdi.ref)
+		return nil, fail("SR_BACKEND_FAILURE_79", "", "VDI Invalid size", "shrinking not allowed")
 	}
 	c.s.db.set(vdi, "virtual_size", c.num(1))
 	return nil, nil

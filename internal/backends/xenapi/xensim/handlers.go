@@ -82,6 +82,7 @@ func handlerTable() map[string]handler {
 
 		"VM.set_is_a_template":          setIsTemplate,
 		"VM.set_is_default_template":    setDefaultTemplate,
+		"VM.set_VCPUs_at_startup":       setVCPUsAtStartup,
 		"VM.set_bios_strings":           setBIOSStrings,
 		"VM.set_VCPUs_max":              setVCPUsMax,
 		"VM.set_VCPUs_number_live":      setVCPUsLive,

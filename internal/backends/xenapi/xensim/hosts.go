@@ -58,7 +58,7 @@ func hostEvacuate(c *call, host *object) (any, *Failure) {
 		}
 		targets := slices.DeleteFunc(s.possibleHosts(vm), func(r string) bool { return r == host.ref })
 		if len(targets) == 0 {
-			return nil, fail("HOST_NOT_ENOUGH_FREE_MEMORY", "0", "0")
+			return nil, fail("NO_HOSTS_AVAILABLE")
 		}
 		if _, f := c.operate(vm, "pool_migrate", s.durations.Migrate, func() (any, *Failure) {
 			s.moveTo(vm, s.db.find("host", targets[0]))

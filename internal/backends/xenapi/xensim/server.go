@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Config says what pool to simulate. Its zero value is a small demo pool.
+// Config says what pool to simulate. Its zero value is two hosts with templates and no ordinary VM.
 type Config struct {
 	// Addr is where the coordinator listens; default 127.0.0.1:0.
 	Addr string
@@ -30,7 +30,8 @@ type Config struct {
 	Hosts int
 	// Clock is the time; default: the wall clock.
 	Clock Clock
-	// Durations of operations; default DefaultDurations. With &Durations{} all end at once.
+	// Durations of operations; default DefaultDurations, whatever the clock is. With &Durations{} all end
+	// at once; with a ManualClock the others block until it is advanced.
 	Durations *Durations
 	// Users who may log in; default DefaultUsers.
 	Users []User

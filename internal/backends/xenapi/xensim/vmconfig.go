@@ -9,17 +9,14 @@ import (
 
 const vcpuRule = "VCPU values must satisfy: 0 < VCPUs_at_startup ≤ VCPUs_max"
 
-// checkDependants refuses writes that no operation guards but that the value itself makes impossible.
-func (s *Server) checkDependants(c *call, o *object) *Failure {
-	switch c.msg.full() {
-	case "VM.set_VCPUs_at_startup":
+func setVCPUsAtStartup(c *call) (any, *Failure) {
+	return c.change(func(o *object) *Failure {
 		if n := c.num(1); n <= 0 || n > o.num("VCPUs_max") {
 			return fail("INVALID_VALUE", vcpuRule, strconv.FormatInt(n, 10))
 		}
-	case "VM.set_suspend_SR", "VM.set_affinity":
-		return nil // xapi stores even dangling references
-	}
-	return nil
+		c.s.db.set(o, "VCPUs_at_startup", c.num(1))
+		return nil
+	})
 }
 
 func setVCPUsMax(c *call) (any, *Failure) {

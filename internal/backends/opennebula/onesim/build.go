@@ -3,6 +3,7 @@ package onesim
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -166,7 +167,8 @@ func (c *call) fillUUID(v *vm) {
 		v.tmpl.add(attr{name: "OS", vector: true})
 	}
 	h := sha256.Sum256(fmt.Appendf(nil, "%d of %d", v.id, v.stime))
-	v.tmpl.all("OS")[0].set("UUID", fmt.Sprintf("%x-%x-4%x-8%x-%x", h[0:4], h[4:6], h[6:8], h[8:10], h[10:16])[:36])
+	x := hex.EncodeToString(h[:16])
+	v.tmpl.all("OS")[0].set("UUID", x[:8]+"-"+x[8:12]+"-4"+x[13:16]+"-8"+x[17:20]+"-"+x[20:])
 }
 
 func (v *vm) addRules() {

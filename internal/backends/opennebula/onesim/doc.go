@@ -16,12 +16,16 @@
 // that oned refuses and refuses some that oned answers; a library codec, because the point is to be strict in
 // the places where oned is strict.
 //
-//	looking for…                              open
-//	the XML-RPC and HTTP of it                codec.go, http.go
-//	which method exists since when, how typed registry.go
-//	which action is legal where               machine.go (tables), release.go
-//	how a state is left, and into which       machine.go, phases
-//	a document's elements                     document.go, template.go
-//	users, tokens, permissions                users.go, access.go
-//	failures on purpose                       faults.go
+//	looking for…                               open
+//	the XML-RPC and HTTP of it                 codec.go, http.go
+//	which method exists since when, how typed  the rows in methods_*.go and users.go; registry.go reads them
+//	which action is legal where                machine.go, actions
+//	how a state is left, and into which        machine.go, phases
+//	what a template becomes in a VM            template.go, build.go
+//	a document's elements                      vm.go, document.go
+//	users, tokens, permissions                 users.go, access.go
+//	hosts, images, networks at the start       world.go
+//	what differs between the releases          release.go
+//	putting VMs, reading states                testing.go
+//	failures on purpose                        faults.go
 package onesim

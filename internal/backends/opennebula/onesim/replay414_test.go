@@ -22,9 +22,11 @@ func prepare414(all []exchange) map[int]string {
 var hooks414 = map[int]func(*replay){
 	1: func(r *replay) { r.do("one.user.delete", 3) }, // there was no bob
 	20: func(r *replay) { // and the template had less in it
-		for _, name := range []string{"GRAPHICS", "OS", "VCPU"} {
-			r.s.templates[0].tmpl.drop(name)
-		}
+		r.s.locked(func() {
+			for _, name := range []string{"GRAPHICS", "OS", "VCPU"} {
+				r.s.templates[0].tmpl.drop(name)
+			}
+		})
 	},
 	29: func(r *replay) { // the script cleaned up
 		r.set(4, is(Done))

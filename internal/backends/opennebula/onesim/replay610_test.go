@@ -118,7 +118,7 @@ var hooks610 = map[int]func(*replay){
 		r.set(13, active(Running))
 		r.s.Advance(30 * time.Second)
 	},
-	738: func(r *replay) { r.s.messageSize = 100000 },
+	738: func(r *replay) { r.s.locked(func() { r.s.messageSize = 100000 }) },
 	525: func(r *replay) {
 		for i, st := range []status{is(Pending), is(Hold), active(Running), is(Poweroff), is(Suspended), is(Stopped), is(Undeployed), is(Done), is(Hold), is(Hold)} {
 			owner := ""

@@ -328,12 +328,19 @@ func (x *exchange) vmOf() int {
 // pad makes the VMs that the recording made in calls that were not kept.
 func (r *replay) pad(n int, want answered) {
 	r.Helper()
-	for want.code != "1024 "+strconv.Itoa(n) && n >= len(r.s.vms) && n < 9999 {
+	for want.code != "1024 "+strconv.Itoa(n) && n >= r.count() && n < 9999 {
 		user := map[string]string{"NOTE": "recorded"}
 		if _, err := r.s.PutVM(VMSpec{State: Pending, User: user}); err != nil {
 			r.Fatal(err)
 		}
 	}
+}
+
+// count is how many VMs there are.
+func (r *replay) count() int {
+	n := 0
+	r.s.locked(func() { n = len(r.s.vms) })
+	return n
 }
 
 func (r *replay) statusOf(id int) status {
@@ -390,7 +397,7 @@ func (r *replay) before(x *exchange, want answered, prepare map[int]string) {
 		return
 	}
 	r.pad(id, want)
-	if id >= len(r.s.vms) {
+	if id >= r.count() {
 		return
 	}
 	if name, ok := prepare[x.number]; ok {
@@ -526,7 +533,7 @@ func (r *replay) do(method string, args ...any) {
 func (r *replay) fresh(id int, spec VMSpec) {
 	r.Helper()
 	r.pad(id-1, answered{})
-	if id < len(r.s.vms) {
+	if id < r.count() {
 		return
 	}
 	if _, err := r.s.PutVM(spec); err != nil {

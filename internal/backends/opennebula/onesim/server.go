@@ -60,7 +60,8 @@ type Config struct {
 	MessageSize int
 	// BodyTimeout is how long, in real time, a sender may take for its body; 0 is 15 s.
 	BodyTimeout time.Duration
-	// MaxConn is how many connections are served at once, and how many more wait (oned.conf MAX_CONN); 0 is no limit.
+	// MaxConn is how many connections are served at once, idle ones included; the others wait (oned.conf MAX_CONN is
+	// 15). 0 is no limit.
 	MaxConn int
 }
 
@@ -194,7 +195,8 @@ func (s *Server) accept(l net.Listener) {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			continue // a connection that broke before it was accepted
+			time.Sleep(10 * time.Millisecond) // a connection that broke early, or no file descriptor left: not for ever
+			continue
 		}
 		if slots != nil {
 			slots <- struct{}{}
@@ -238,11 +240,11 @@ func (s *Server) Close() {
 	s.net.Lock()
 	if !s.net.closed {
 		s.net.closed = true
-		s.net.cancel()
 		s.net.listener.Close()
 		for c := range s.net.conns {
 			c.Close()
 		}
+		s.net.cancel() // last: a call that is held up must not answer now
 	}
 	s.net.Unlock()
 	s.net.done.Wait()
@@ -269,6 +271,14 @@ func (s *Server) Advance(d time.Duration) {
 // now is the simulated time. Callers hold mu, or run before the port is open.
 func (s *Server) now() time.Time { return s.clock.Now().Add(s.offset) }
 
+// limit is the largest body that is taken.
+func (s *Server) limit() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.messageSize
+}
+
+// today is now for those who do not hold mu.
 func (s *Server) today() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -357,10 +357,8 @@ func parseXML(s string) (template, error) {
 		if a.vector && len(a.kids) == 0 {
 			continue
 		}
-		if !a.vector {
-			a.value = strings.TrimSpace(a.value)
-		} else {
-			a.value = ""
+		if a.vector {
+			a.value = "" // the blanks between its parts
 		}
 		t.add(a)
 	}

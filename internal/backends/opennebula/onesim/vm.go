@@ -298,7 +298,11 @@ func (s *Server) appendRecord(b []byte, v *vm, h *history) []byte {
 	case s.release.old:
 		return number(number(b, "REASON", h.reason), "ACTION", h.action)
 	}
-	return number(number(number(number(b, "ACTION", h.action), "UID", h.uid), "GID", h.gid), "REQUEST_ID", h.request)
+	b = number(number(number(number(b, "ACTION", h.action), "UID", h.uid), "GID", h.gid), "REQUEST_ID", h.request)
+	if s.release.since("7.0") {
+		b = append(b, "<PLAN_ID>-1</PLAN_ID><ACTION_ID>-1</ACTION_ID>"...)
+	}
+	return b
 }
 
 func (d *diskSnapshots) append(b []byte, old bool) []byte {

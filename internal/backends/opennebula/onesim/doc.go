@@ -3,8 +3,10 @@
 // It is the backend that driver tests and `gateway -demo` talk to when no cloud is at hand. It answers like
 // the daemon: the same reply shapes per release, error codes and texts, XML documents, faults and HTTP habits
 // (one request a connection, 411 without a length, 408 for a long header, HTML for what is not XML-RPC).
-// Everything in it was read from traffic recorded from oned 6.10.0 and 4.14.2 or from OpenNebula's sources;
-// the replay test sends the recorded requests again and compares.
+// What was recorded from oned 6.10.0 and 4.14.2 is answered as recorded: the replay test sends those requests again
+// and compares. Legality per release follows OpenNebula's sources. Two things are weaker: refusals that no recording
+// shows have the right code, but a text worded like their neighbours', and the documents of releases that were not
+// recorded are those of the nearest one that was, with the members that are known to differ.
 //
 // Time is handed in (Config.Clock). There are no timers: a transition has a due time, and every request, as
 // well as Server.Advance, first settles what is due. A test with a manual clock therefore never sleeps.

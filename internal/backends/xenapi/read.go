@@ -95,8 +95,10 @@ func (n *names) spoilt(m wire.Member, err error) error {
 		return n.d.undecodable("VM.get_all_records_where", err)
 	}
 	u := &backends.Undecodable{Err: err}
-	if b, err := record(basicFields, m.Value); err == nil && isUUID(b.uuid) {
-		u.ID = n.d.id(b.uuid)
+	if v, err := part(m.Value, "uuid"); err == nil {
+		if uuid, err := v.Str(); err == nil && isUUID(uuid) {
+			u.ID = n.d.id(uuid)
+		}
 	}
 	return u
 }

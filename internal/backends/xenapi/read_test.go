@@ -1,0 +1,256 @@
+package xenapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/xenapi/xensim"
+)
+
+func TestResources(t *testing.T) {
+	w := newWorld(t, xensim.Config{})
+	id := w.put(xensim.VMSpec{Name: "web", PowerState: "Running"})
+	template := w.put(xensim.VMSpec{Name: "debian", Template: true})
+	read := func(r backends.Resource, id backends.ID) any {
+		t.Helper()
+		v, err := w.d.Read(t.Context(), w.s, r, id)
+		if err != nil {
+			t.Fatalf("%s: %v", r, err)
+		}
+		text, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "OpaqueRef") {
+			t.Errorf("%s: a reference gets out: %s", r, text)
+		}
+		return v
+	}
+	all := backends.ID{}
+	hosts := read(backends.Hosts, all).([]backends.Host)
+	if len(hosts) != 2 || hosts[0].State != "ENABLED" || *hosts[0].MemoryTotalBytes == 0 {
+		t.Errorf("hosts %+v", hosts)
+	}
+	if !slices.ContainsFunc(hosts, func(h backends.Host) bool { return slices.Contains(h.VMs, id) }) {
+		t.Errorf("no host has the VM: %+v", hosts)
+	}
+	if h := read(backends.HostByID, hosts[1].ID).(backends.Host); h.DisplayName != hosts[1].DisplayName {
+		t.Errorf("host %+v", h)
+	}
+	templates := read(backends.Templates, all).([]backends.Template)
+	if !slices.ContainsFunc(templates, func(x backends.Template) bool { return x.ID == template }) ||
+		slices.ContainsFunc(templates, func(x backends.Template) bool { return x.ID == id }) {
+		t.Errorf("templates %+v", templates)
+	}
+	read(backends.TemplateByID, template)
+	if _, err := w.d.Read(t.Context(), w.s, backends.TemplateByID, id); backends.CodeOf(err) != backends.NotFound {
+		t.Errorf("a VM as a template: %v", err)
+	}
+	images := read(backends.Images, all).([]backends.Image)
+	if len(images) == 0 || images[0].Storage == nil || images[0].SizeBytes == nil {
+		t.Errorf("images %+v", images)
+	}
+	read(backends.ImageByID, images[0].ID)
+	storages := read(backends.Storages, all).([]backends.Storage)
+	read(backends.StorageByID, storages[0].ID)
+	networks := read(backends.Networks, all).([]backends.Network)
+	read(backends.NetworkByID, networks[0].ID)
+
+	disks := read(backends.VMDisks, id).([]backends.Disk)
+	if len(disks) != 2 || disks[0].Type != "DISK" || disks[0].Image == nil || disks[0].Storage.DisplayName == "" || disks[1].Type != "CDROM" || !*disks[1].Empty {
+		t.Errorf("disks %+v", disks)
+	}
+	nics := read(backends.VMNICs, id).([]backends.NIC)
+	if len(nics) != 1 || nics[0].MAC == "" || nics[0].Network.DisplayName == "" || len(nics[0].Addresses) == 0 {
+		t.Errorf("nics %+v", nics)
+	}
+	consoles := read(backends.VMConsoles, id).([]backends.Console)
+	if len(consoles) == 0 || consoles[0].Protocol != "RFB" {
+		t.Errorf("consoles %+v", consoles)
+	}
+	if m := read(backends.VMMetrics, id).(backends.Metrics); m.StartTime == nil {
+		t.Errorf("metrics %+v", m)
+	}
+	if g := read(backends.VMGuestMetrics, id).(backends.GuestMetrics); len(g.Addresses) == 0 || len(g.OSVersion) == 0 {
+		t.Errorf("guest metrics %+v", g)
+	}
+	read(backends.VMCrashDumps, id)
+	read(backends.VMTPMs, id)
+	if vm := read(backends.VMBootRecord, id).(backends.VM); vm.ID != id {
+		t.Errorf("boot record %+v", vm)
+	}
+	if possible := read(backends.VMPossibleHosts, id).([]backends.Host); len(possible) != 2 {
+		t.Errorf("possible hosts %+v", possible)
+	}
+	if devices := read(backends.VMAllowedDisks, id).([]string); len(devices) == 0 {
+		t.Error("no device is left for a disk")
+	}
+	if devices := read(backends.VMAllowedNICs, id).([]string); len(devices) == 0 {
+		t.Error("no device is left for an interface")
+	}
+
+	off := w.put(xensim.VMSpec{})
+	if _, err := w.d.Read(t.Context(), w.s, backends.VMGuestMetrics, off); backends.CodeOf(err) != backends.NotFound {
+		t.Errorf("guest metrics of a VM that never ran: %v", err)
+	}
+	if _, err := w.d.Read(t.Context(), w.s, backends.VMBootRecord, off); backends.CodeOf(err) != backends.WrongState {
+		t.Errorf("boot record of a halted VM: %v", err)
+	}
+	for _, r := range backends.Resources {
+		if !w.d.Reads(r) {
+			t.Errorf("%s is not read", r)
+		}
+		if resources[r].class == "" {
+			continue
+		}
+		if _, err := w.d.Read(t.Context(), w.s, r, *missingID()); backends.CodeOf(err) != backends.NotFound {
+			t.Errorf("%s of nothing: %v", r, err)
+		}
+	}
+}
+
+// TestListCalls holds that a list costs the same number of calls however many VMs there are.
+func TestListCalls(t *testing.T) {
+	calls := func(vms int, view backends.View) int {
+		w := newWorld(t, xensim.Config{VMs: vms})
+		total := func() int {
+			n := 0
+			for _, c := range w.sim.CallCounts() {
+				n += c
+			}
+			return n
+		}
+		before, seen := total(), 0
+		for vm, err := range w.d.VMs(t.Context(), w.s, backends.Query{View: view}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if view != backends.ViewID && vm.RawState.PowerState == "Running" && vm.Host.DisplayName == "" {
+				t.Errorf("%s runs nowhere", vm.ID)
+			}
+			seen++
+		}
+		if seen != vms {
+			t.Errorf("%d VMs, want %d", seen, vms)
+		}
+		return total() - before
+	}
+	for _, view := range []backends.View{backends.ViewID, backends.ViewBasic, backends.ViewFull, backends.ViewNative} {
+		few, many := calls(20, view), calls(300, view)
+		// Which classes are asked for depends a little on what the VMs are doing.
+		if many > few+2 || many > 20 {
+			t.Errorf("%s: %d calls for 20 VMs, %d for 300", view, few, many)
+		}
+	}
+}
+
+func TestListHides(t *testing.T) {
+	w := newWorld(t, xensim.Config{})
+	vm := w.put(xensim.VMSpec{Name: "one"})
+	snapshot := w.put(xensim.VMSpec{SnapshotOf: vm.Native})
+	on := w.put(xensim.VMSpec{Name: `a "quoted" name`, PowerState: "Running"})
+	list := func(q backends.Query) (ids []backends.ID, dom0 bool) {
+		t.Helper()
+		for vm, err := range w.d.VMs(t.Context(), w.s, q) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, vm.ID)
+			dom0 = dom0 || isTrue(vm.ControlDomain)
+		}
+		return ids, dom0
+	}
+	if ids, dom0 := list(backends.Query{View: backends.ViewBasic}); len(ids) != 2 || dom0 {
+		t.Errorf("listed %v, control domains %v", ids, dom0)
+	}
+	if ids, dom0 := list(backends.Query{View: backends.ViewBasic, ShowTemplates: true}); !slices.Contains(ids, snapshot) || !dom0 {
+		t.Errorf("listed %v, control domains %v", ids, dom0)
+	}
+	if ids, _ := list(backends.Query{States: []string{"RUNNING"}}); !slices.Equal(ids, []backends.ID{on}) {
+		t.Errorf("running are %v", ids)
+	}
+	if ids, _ := list(backends.Query{DisplayNames: []string{"one"}}); !slices.Equal(ids, []backends.ID{vm}) {
+		t.Errorf("called one are %v", ids)
+	}
+	if ids, _ := list(backends.Query{DisplayNames: []string{`a "quoted" name`}}); !slices.Contains(ids, on) {
+		t.Errorf("by a name with quotes: %v", ids)
+	}
+	for range w.d.VMs(t.Context(), w.s, backends.Query{}) {
+		break // whoever has enough may stop
+	}
+	other := backends.NewSession("OpaqueRef:" + missing)
+	for _, err := range w.d.VMs(t.Context(), other, backends.Query{}) {
+		if backends.CodeOf(err) != backends.BackendSessionEnded {
+			t.Errorf("without a session: %v", err)
+		}
+	}
+}
+
+// TestDamagedVM puts VMs that nobody can read between others.
+func TestDamagedVM(t *testing.T) {
+	good := load(t, filepath.Join("testdata", "vm-halted.json")).Response
+	_, good, _ = strings.Cut(good, "<name>Value</name><value>")
+	good, _, _ = strings.Cut(good, "</value></member></struct></value></param></params></methodResponse>")
+	var members strings.Builder
+	for i, damage := range []*strings.Replacer{
+		strings.NewReplacer(),
+		strings.NewReplacer("<name>memory_static_max</name><value>", "<name>memory_static_max</name><value>much"),
+		strings.NewReplacer("<name>name_label</name><value>", "<name>name_label</name><value>\xff"),
+		strings.NewReplacer("<name>power_state</name>", "<name>power</name>"),
+		strings.NewReplacer("<name>uuid</name><value>", "<name>uuid</name><value>x"),
+		strings.NewReplacer(),
+	} {
+		fmt.Fprintf(&members, "<member><name>OpaqueRef:%d</name><value>%s</value></member>", i, damage.Replace(good))
+	}
+	r := recorded{Method: "VM.get_all_records_where", Response: "<methodResponse><params><param><value><struct><member><name>Status</name>" +
+		"<value>Success</value></member><member><name>Value</name><value><struct>" + members.String() +
+		"</struct></value></member></struct></value></param></params></methodResponse>"}
+	l := replay(t, r)
+	read, damaged, named := 0, 0, 0
+	for vm, err := range l.d.VMs(t.Context(), backends.NewSession("s"), backends.Query{View: backends.ViewBasic}) {
+		u, ok := errors.AsType[*backends.Undecodable](err)
+		switch {
+		case err == nil && vm != nil:
+			read++
+		case !ok:
+			t.Fatal(err)
+		default:
+			damaged++
+			if u.ID != (backends.ID{}) {
+				named++
+			}
+		}
+	}
+	if read != 2 || damaged != 4 || named != 3 {
+		t.Errorf("%d read, %d damaged, %d of these with an id", read, damaged, named)
+	}
+}
+
+func TestNoReferenceGetsOut(t *testing.T) {
+	w := newWorld(t, xensim.Config{VMs: 5})
+	id := w.put(xensim.VMSpec{
+		Name: "OpaqueRef:" + missing, PowerState: "Suspended",
+		OtherConfig: map[string]string{"by": "OpaqueRef:" + missing, "OpaqueRef:" + missing: "x"},
+	})
+	vm, err := w.d.VM(t.Context(), w.s, id, backends.ViewNative)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(vm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "OpaqueRef") || strings.Contains(string(text), w.s.Reveal()) {
+		t.Errorf("a reference gets out: %s", text)
+	}
+	native := vm.Native.(map[string]any)
+	if vbds := native["VBDs"].([]any); len(vbds) != len(vm.Disks) || !slices.Contains(vbds, any(vm.Disks[0].ID.String())) {
+		t.Errorf("native VBDs %v, disks %v", vbds, vm.Disks)
+	}
+}

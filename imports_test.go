@@ -27,7 +27,7 @@ var rooms = map[string]room{
 		ours: []string{
 			"", "internal/auth", "internal/backends", "internal/backends/opennebula",
 			"internal/backends/opennebula/onesim", "internal/backends/xenapi",
-			"internal/backends/xenapi/xensim", "internal/handlers",
+			"internal/backends/xenapi/xensim", "internal/handlers", "internal/store",
 		},
 		theirs: []string{
 			"github.com/go-viper/mapstructure/v2", "github.com/knadh/koanf",
@@ -42,9 +42,10 @@ var rooms = map[string]room{
 		},
 	},
 	"internal/auth": {
-		ours:   []string{"internal/backends"},
+		ours:   []string{"internal/backends", "internal/store"},
 		theirs: []string{"golang.org/x/sync"},
 	},
+	"internal/store": {},
 	"internal/backends":       {},
 	"internal/backends/query": {},
 	"internal/backends/wire":  {theirs: []string{"github.com/kolo/xmlrpc"}},

@@ -24,6 +24,7 @@ import (
 	"vmgateway/internal/backends/opennebula"
 	"vmgateway/internal/backends/xenapi"
 	"vmgateway/internal/handlers"
+	"vmgateway/internal/store"
 )
 
 // drivers is every kind of backend.
@@ -92,7 +93,7 @@ func newServer(cfg config, log *zap.Logger) (*server, error) {
 		return nil, err
 	}
 	sessions, err := auth.New(auth.Options{
-		Store: auth.NewMemory(time.Now), Backends: registry,
+		Store: store.NewMemory(time.Now), Backends: registry,
 		Idle: cfg.Sessions.Idle, Absolute: cfg.Sessions.Absolute, SealKey: key,
 	})
 	if err != nil {

@@ -7,7 +7,7 @@
 // tokens a user, xapi 500 sessions an originator); the password is still checked at the backend at
 // every login, and nothing is shared across users.
 //
-// What is kept lies in a [Store] as sealed bytes, so that a store outside of the process learns
+// What is kept lies in a [store.Store] as sealed bytes, so that a store outside of the process learns
 // neither tokens nor backend credentials. Passwords are kept nowhere.
 //
 // Rejected: signed, self-contained tokens. They cannot be revoked, and would carry the backend's

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,11 +18,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"vmgateway/internal/backends"
+	"vmgateway/internal/store"
 )
 
 // Options configures [Sessions]. All are required but Now.
 type Options struct {
-	Store    Store
+	Store    store.Store
 	Backends backends.Registry
 	Idle     time.Duration // a session that is not used for so long ends
 	Absolute time.Duration // a session ends after so long in any case
@@ -31,7 +33,7 @@ type Options struct {
 
 // Sessions issues, looks up, extends and ends sessions. It is safe for concurrent use.
 type Sessions struct {
-	store          Store
+	store          store.Store
 	backends       backends.Registry
 	idle, absolute time.Duration
 	sealer         sealer
@@ -82,7 +84,8 @@ type heldLogin struct {
 type loginEntry struct {
 	Generation string
 	Backend    string
-	User       backends.Ref
+	UserID     *backends.ID `json:",omitempty"` // XenAPI's local root has none
+	UserName   string
 	Roles      []string
 	Credential string
 	Holders    []string // keys of the sessions
@@ -116,7 +119,7 @@ func (s *Sessions) Open(ctx context.Context, c Credentials) (token string, sessi
 func (s *Sessions) Get(ctx context.Context, token string) (*Session, error) {
 	key := sessionKey(token)
 	e, err := load[sessionEntry](ctx, s, key)
-	if errors.Is(err, ErrNoEntry) {
+	if errors.Is(err, store.ErrNoEntry) {
 		return nil, &backends.Error{
 			Code:   backends.Unauthenticated,
 			Detail: "The token is not valid, or its session has ended: log in with POST /sessions.",
@@ -130,12 +133,12 @@ func (s *Sessions) Get(ctx context.Context, token string) (*Session, error) {
 		e.LastUse = now
 		err := s.putSession(ctx, key, func(old *sessionEntry) (*sessionEntry, error) {
 			if old == nil {
-				return nil, ErrNoEntry
+				return nil, store.ErrNoEntry
 			}
 			old.LastUse = now
 			return old, nil
 		})
-		if err != nil && !errors.Is(err, ErrNoEntry) {
+		if err != nil && !errors.Is(err, store.ErrNoEntry) {
 			return nil, err
 		}
 	}
@@ -152,7 +155,7 @@ func (s *Sessions) AddLogin(ctx context.Context, session *Session, c Credentials
 	var e sessionEntry
 	err = s.putSession(ctx, session.key, func(old *sessionEntry) (*sessionEntry, error) {
 		if old == nil {
-			return nil, ErrNoEntry
+			return nil, store.ErrNoEntry
 		}
 		replaced = nil
 		i := slices.IndexFunc(old.Logins, func(l heldLogin) bool { return l.Backend == c.Backend })
@@ -169,7 +172,7 @@ func (s *Sessions) AddLogin(ctx context.Context, session *Session, c Credentials
 	})
 	if err != nil {
 		s.release(ctx, held, session.key)
-		if errors.Is(err, ErrNoEntry) {
+		if errors.Is(err, store.ErrNoEntry) {
 			return nil, &backends.Error{Code: backends.Unauthenticated, Detail: "The session has ended: log in with POST /sessions."}
 		}
 		return nil, err
@@ -186,7 +189,7 @@ func (s *Sessions) DropLogin(ctx context.Context, session *Session, backend stri
 	err := s.putSession(ctx, session.key, func(old *sessionEntry) (*sessionEntry, error) {
 		dropped = nil
 		if old == nil {
-			return nil, ErrNoEntry
+			return nil, store.ErrNoEntry
 		}
 		i := slices.IndexFunc(old.Logins, func(l heldLogin) bool { return l.Backend == backend })
 		if i >= 0 {
@@ -196,7 +199,7 @@ func (s *Sessions) DropLogin(ctx context.Context, session *Session, backend stri
 		}
 		return old, nil
 	})
-	if err != nil && !errors.Is(err, ErrNoEntry) {
+	if err != nil && !errors.Is(err, store.ErrNoEntry) {
 		return err
 	}
 	if dropped == nil {
@@ -216,7 +219,7 @@ func (s *Sessions) End(ctx context.Context, session *Session) error {
 		}
 		return nil, nil
 	})
-	if err != nil && !errors.Is(err, ErrNoEntry) {
+	if err != nil && !errors.Is(err, store.ErrNoEntry) {
 		return err
 	}
 	return s.releaseAll(ctx, logins, session.key)
@@ -235,7 +238,7 @@ func (s *Sessions) BackendEnded(ctx context.Context, session *Session, backend s
 		}
 		return nil, nil
 	})
-	if errors.Is(err, ErrNoEntry) {
+	if errors.Is(err, store.ErrNoEntry) {
 		return nil
 	}
 	return err
@@ -255,9 +258,16 @@ func (s *Sessions) Shutdown(ctx context.Context) error {
 }
 
 func (s *Sessions) take(ctx context.Context, now time.Time) (int, error) {
-	taken, err := s.store.Take(ctx, now)
+	taken, err := s.store.Take(ctx, sessionPrefix, now)
 	if err != nil {
 		return 0, err
+	}
+	if now.IsZero() {
+		logins, err := s.store.Take(ctx, loginPrefix, now)
+		if err != nil {
+			return 0, err
+		}
+		maps.Copy(taken, logins)
 	}
 	var n int
 	var work errgroup.Group
@@ -285,23 +295,25 @@ func (s *Sessions) logIn(ctx context.Context, c Credentials, holder string) (hel
 		return heldLogin{}, backends.Invalid("/backend", fmt.Sprintf("there is no backend %q: GET /backends lists them", c.Backend))
 	}
 	key := s.loginKey(c.Backend, c.Username)
-	if held, err := s.join(ctx, b, c, key, holder); !errors.Is(err, ErrNoEntry) {
+	if held, err := s.join(ctx, b, c, key, holder); !errors.Is(err, store.ErrNoEntry) {
 		return held, err
 	}
 	// One at a time: fifty browsers that log in at once must not use up OpenNebula's ten tokens.
 	unlock := s.opening.lock(key)
 	defer unlock()
-	if held, err := s.join(ctx, b, c, key, holder); !errors.Is(err, ErrNoEntry) {
+	if held, err := s.join(ctx, b, c, key, holder); !errors.Is(err, store.ErrNoEntry) {
 		return held, err
 	}
 	login, err := b.Driver.Login(ctx, c.Username, c.Password)
 	if err != nil {
 		return heldLogin{}, err
 	}
-	login.User.DisplayName = c.Username
 	e := loginEntry{
-		Generation: hex.EncodeToString(randomBytes(8)), Backend: c.Backend, User: login.User,
+		Generation: hex.EncodeToString(randomBytes(8)), Backend: c.Backend, UserName: c.Username,
 		Roles: login.Roles, Credential: login.Session.Reveal(), Holders: []string{holder},
+	}
+	if login.User.ID != (backends.ID{}) {
+		e.UserID = &login.User.ID
 	}
 	joined := e
 	err = s.putLogin(ctx, key, func(old *loginEntry) (*loginEntry, error) {
@@ -322,7 +334,7 @@ func (s *Sessions) logIn(ctx context.Context, c Credentials, holder string) (hel
 	return heldLogin{Backend: c.Backend, Key: key, Generation: joined.Generation, Create: s.now()}, nil
 }
 
-// join checks the password for a login that exists and adds holder to it. ErrNoEntry says that
+// join checks the password for a login that exists and adds holder to it. store.ErrNoEntry says that
 // there is none.
 func (s *Sessions) join(ctx context.Context, b *backends.Backend, c Credentials, key, holder string) (heldLogin, error) {
 	e, err := load[loginEntry](ctx, s, key)
@@ -334,7 +346,7 @@ func (s *Sessions) join(ctx context.Context, b *backends.Backend, c Credentials,
 	}
 	err = s.putLogin(ctx, key, func(old *loginEntry) (*loginEntry, error) {
 		if old == nil || old.Generation != e.Generation {
-			return nil, ErrNoEntry
+			return nil, store.ErrNoEntry
 		}
 		old.Holders = addHolder(old.Holders, holder)
 		return old, nil
@@ -367,7 +379,7 @@ func (s *Sessions) release(ctx context.Context, held heldLogin, holder string) e
 		last = old.Credential
 		return nil, nil
 	})
-	if errors.Is(err, ErrNoEntry) {
+	if errors.Is(err, store.ErrNoEntry) {
 		return nil
 	}
 	if err != nil || last == "" {
@@ -402,11 +414,14 @@ func (s *Sessions) resolve(ctx context.Context, key string, e sessionEntry) (*Se
 		l := Login{Backend: held.Backend, CreateTime: held.Create, ended: true}
 		shared, err := load[loginEntry](ctx, s, held.Key)
 		switch {
-		case errors.Is(err, ErrNoEntry):
+		case errors.Is(err, store.ErrNoEntry):
 		case err != nil:
 			return nil, err
 		case shared.Generation == held.Generation:
-			l.User, l.Roles, l.session, l.ended = shared.User, shared.Roles, backends.NewSession(shared.Credential), false
+			l.User.DisplayName, l.Roles, l.session, l.ended = shared.UserName, shared.Roles, backends.NewSession(shared.Credential), false
+			if shared.UserID != nil {
+				l.User.ID = *shared.UserID
+			}
 		}
 		session.Logins = append(session.Logins, l)
 	}

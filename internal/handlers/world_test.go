@@ -29,6 +29,7 @@ import (
 	"vmgateway/internal/backends/xenapi"
 	"vmgateway/internal/backends/xenapi/xensim"
 	"vmgateway/internal/handlers"
+	"vmgateway/internal/store"
 )
 
 // world is the whole gateway over both simulators, on sockets, with clocks that stand still.
@@ -129,7 +130,7 @@ func newWorld(t *testing.T, o options) *world {
 		{Name: "xen", DisplayName: "XenAPI", Driver: xenDriver},
 	}
 	w.sessions, err = auth.New(auth.Options{
-		Store: auth.NewMemory(w.clock.Now), Backends: registry,
+		Store: store.NewMemory(w.clock.Now), Backends: registry,
 		Idle: time.Hour, Absolute: 24 * time.Hour, SealKey: auth.NewKey(), Now: w.clock.Now,
 	})
 	if err != nil {

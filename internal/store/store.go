@@ -1,17 +1,18 @@
-package auth
+package store
 
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 )
 
-// ErrNoEntry is what a [Store] gives for a key that it does not hold.
+// ErrNoEntry is what a [Store] gives for a key that it does not hold, or that has lapsed.
 var ErrNoEntry = errors.New("no such entry")
 
-// Store keeps entries for [Sessions]: small opaque values that lapse. A store shared by several
-// gateways must make Update and Take atomic across all of them.
+// Store keeps small opaque values that lapse. One that several gateways share makes Update and Take
+// atomic across all of them.
 type Store interface {
 	// Load gives the value of key, or ErrNoEntry when there is none or it has lapsed.
 	Load(ctx context.Context, key string) ([]byte, error)
@@ -21,8 +22,12 @@ type Store interface {
 	// and must have no effects of its own; its error is handed back, and nothing is changed.
 	Update(ctx context.Context, key string, change func(old []byte) (value []byte, expire time.Time, err error)) error
 
-	// Take removes and gives the entries that lapsed before now; the zero time takes them all.
-	Take(ctx context.Context, now time.Time) (map[string][]byte, error)
+	// Take removes and gives the entries whose key has the prefix and that lapsed before now; the zero
+	// time takes them all. An entry is given to one taker only.
+	Take(ctx context.Context, prefix string, now time.Time) (map[string][]byte, error)
+
+	// List gives the entries whose key has the prefix and that have not lapsed.
+	List(ctx context.Context, prefix string) (map[string][]byte, error)
 
 	// Ephemeral reports whether the entries end with the process.
 	Ephemeral() bool
@@ -80,17 +85,30 @@ func (m *Memory) Update(_ context.Context, key string, change func(old []byte) (
 }
 
 // Take implements Store.
-func (m *Memory) Take(_ context.Context, now time.Time) (map[string][]byte, error) {
+func (m *Memory) Take(_ context.Context, prefix string, now time.Time) (map[string][]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	taken := make(map[string][]byte)
 	for key, e := range m.entries {
-		if now.IsZero() || e.lapsed(now) {
+		if strings.HasPrefix(key, prefix) && (now.IsZero() || e.lapsed(now)) {
 			taken[key] = e.value
 			delete(m.entries, key)
 		}
 	}
 	return taken, nil
+}
+
+// List implements Store.
+func (m *Memory) List(_ context.Context, prefix string) (map[string][]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, listed := m.now(), make(map[string][]byte)
+	for key, e := range m.entries {
+		if strings.HasPrefix(key, prefix) && !e.lapsed(now) {
+			listed[key] = e.value
+		}
+	}
+	return listed, nil
 }
 
 // Ephemeral implements Store.

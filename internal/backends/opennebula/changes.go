@@ -201,9 +201,6 @@ func (p *patch) check(ctx context.Context) error {
 		}
 		p.m = m
 	}
-	if err := p.checkSections(); err != nil {
-		return err
-	}
 	return p.checkOwner(ctx)
 }
 
@@ -224,19 +221,6 @@ func (p *patch) merges() bool {
 		}
 	}
 	return true
-}
-
-// checkSections refuses to empty a section: an empty one cannot be said, and one that is left out
-// stays since 6.2.
-func (p *patch) checkSections() error {
-	for name := range p.i.sections {
-		before := p.m.get("TEMPLATE").has(name)
-		if before && len(p.section(name).parts) == 0 && p.r.hasFeature(updateconfAppend) {
-			return &backends.Error{Code: backends.Unprocessable, Detail: fmt.Sprintf(
-				"OpenNebula cannot take the last value out of a VM's %s section: change it instead.", name)}
-		}
-	}
-	return nil
 }
 
 // checkOwner looks whether the new owner exists, when other calls would be made before. A user who
@@ -353,14 +337,15 @@ func (p *patch) userTemplate() []attribute {
 	return append(attrs, p.i.user.list()...)
 }
 
-// confSections are the sections that one.vm.updateconf writes, without CONTEXT, which it leaves
-// alone when it is not sent.
-var confSections = []string{"OS", "CPU_MODEL", "FEATURES", "INPUT", "GRAPHICS", "VIDEO", "RAW"}
+// confSections are the sections that one.vm.updateconf writes, without CONTEXT and BACKUP_CONFIG,
+// which it leaves alone when they are not sent.
+var confSections = []string{"OS", "CPU_MODEL", "FEATURES", "INPUT", "GRAPHICS", "VIDEO", "RAW", "TPM", "HYPERV_OPTIONS", "SPICE_OPTIONS"}
 
-// conf sends whole sections. Up to 6.0 the call erases those that are left out, so all are sent.
+// conf sends whole sections. Merging, which oned can since 6.2, only adds; without it the call
+// erases what is left out, so that all sections are sent as they shall be.
 func (p *patch) conf(ctx context.Context) error {
+	merge := p.r.hasFeature(updateconfAppend) && !p.removesConf()
 	var attrs []attribute
-	template := p.m.get("TEMPLATE")
 	for _, name := range confSections {
 		if _, edited := p.i.sections[name]; edited {
 			if section := p.section(name); len(section.parts) > 0 {
@@ -368,20 +353,39 @@ func (p *patch) conf(ctx context.Context) error {
 			}
 			continue
 		}
-		if !p.r.hasFeature(updateconfAppend) {
-			for _, rec := range template.all(name) {
+		if !merge {
+			for _, rec := range p.m.get("TEMPLATE").all(name) {
 				attrs = append(attrs, asAttribute(rec))
 			}
 		}
 	}
-	if len(attrs) == 0 && p.r.hasFeature(updateconfAppend) {
-		return nil // nothing was there, and nothing is asked for
+	if merge && len(attrs) == 0 {
+		return nil // an empty map of params
 	}
 	args := []any{templateXML(attrs)}
 	if p.r.hasFeature(updateconfAppend) {
-		args = append(args, mergeInto)
+		args = append(args, updateType(merge))
 	}
 	return p.send(ctx, askedTemplate, "one.vm.updateconf", args...)
+}
+
+func updateType(merge bool) int {
+	if merge {
+		return mergeInto
+	}
+	return replaceAll
+}
+
+// removesConf reports whether the edits take something away.
+func (p *patch) removesConf() bool {
+	for _, edited := range p.i.sections {
+		for _, value := range edited {
+			if value == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // section is a section as it shall be: what is there, with the edits.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 )
 
 // ETag is the version of a VM as FULL shows it: equal for two reads between which nothing was
@@ -20,6 +21,10 @@ func ETag(vm *VM) string {
 		m := *stable.Memory
 		m.TargetBytes = nil
 		stable.Memory = &m
+	}
+	stable.Disks = slices.Clone(stable.Disks)
+	for i := range stable.Disks {
+		stable.Disks[i].UsedBytes = nil
 	}
 	text, err := json.Marshal(&stable)
 	if err != nil {

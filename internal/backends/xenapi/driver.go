@@ -101,12 +101,12 @@ func (d *Driver) Ping(ctx context.Context) error {
 
 // send makes one call, at whichever pool member is the coordinator. A call is only ever repeated
 // elsewhere when it was surely not carried out: when no connection came about, or when a pool member
-// said that it is not the coordinator. Errors are *backends.Error; a refusal has its *failure inside.
+// said that it is not the coordinator. Only one that reads is repeated after its answer was cut off. Errors are *backends.Error; a refusal has its *failure inside.
 func (d *Driver) send(ctx context.Context, method string, args ...any) (wire.Value, error) {
 	at := d.pool.first()
 	for hops := 0; ; hops++ {
 		v, err := d.once(ctx, at, method, args)
-		next := d.elsewhere(ctx, at, err, hops)
+		next := d.elsewhere(ctx, at, method, err, hops)
 		if next == nil {
 			if f, ok := errors.AsType[*failure](err); ok {
 				if f.code() != "HOST_IS_SLAVE" {
@@ -125,7 +125,7 @@ func (d *Driver) send(ctx context.Context, method string, args ...any) (wire.Val
 }
 
 // elsewhere is the pool member at which a call that ended with err shall be made again, or nil.
-func (d *Driver) elsewhere(ctx context.Context, at *node, err error, hops int) *node {
+func (d *Driver) elsewhere(ctx context.Context, at *node, method string, err error, hops int) *node {
 	if err == nil || ctx.Err() != nil || hops > d.pool.count()+1 {
 		return nil
 	}
@@ -135,8 +135,12 @@ func (d *Driver) elsewhere(ctx context.Context, at *node, err error, hops int) *
 		}
 		return d.pool.coordinator(at, f.params[1])
 	}
-	if w, ok := errors.AsType[*wire.Error](err); ok && w.Kind == wire.Unreachable && !w.Sent {
+	w, ok := errors.AsType[*wire.Error](err)
+	switch {
+	case ok && w.Kind == wire.Unreachable && !w.Sent:
 		return d.pool.after(at, hops)
+	case ok && w.Kind == wire.Cut && hops == 0 && reads(method):
+		return at // most likely a kept connection that the other side had closed, as after its restart
 	}
 	return nil
 }

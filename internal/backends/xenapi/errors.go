@@ -214,7 +214,7 @@ func (l *link) wrongState() string {
 // missing settles whose mistake a missing object is.
 func (l *link) missing(e *backends.Error, f *failure) {
 	last := f.params[len(f.params)-1]
-	if len(f.params) < 2 || last == l.subject.uuid || last == l.subRef {
+	if len(f.params) < 2 || last != "" && (last == l.subject.uuid || last == l.subRef) {
 		e.Detail = "There is no " + l.thing() + " with this id."
 		return
 	}

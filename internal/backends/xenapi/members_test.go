@@ -298,6 +298,14 @@ func TestOldRelease(t *testing.T) {
 	if got := w.vm(id); *got.Memory.StaticMaxBytes != 2<<30 || got.Boot.DomainType != "" {
 		t.Errorf("memory %+v, boot %+v", got.Memory, got.Boot)
 	}
+	for vm, err := range w.d.VMs(t.Context(), w.s, backends.Query{View: backends.ViewNative, ShowTemplates: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if vm.Native == nil || vm.State == backends.StateUnknown {
+			t.Errorf("VM %+v", vm)
+		}
+	}
 	agent := w.put(xensim.VMSpec{PowerState: "Running"})
 	w.do("shutdown", agent, backends.Args{})
 	w.do("start", agent, backends.Args{})

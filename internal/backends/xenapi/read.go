@@ -2,6 +2,7 @@ package xenapi
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"strings"
@@ -95,10 +96,8 @@ func (n *names) spoilt(m wire.Member, err error) error {
 		return n.d.undecodable("VM.get_all_records_where", err)
 	}
 	u := &backends.Undecodable{Err: err}
-	if v, err := part(m.Value, "uuid"); err == nil {
-		if uuid, err := v.Str(); err == nil && isUUID(uuid) {
-			u.ID = n.d.id(uuid)
-		}
+	if uuid, err := uuidOf(m.Value); err == nil {
+		u.ID = n.d.id(uuid)
 	}
 	return u
 }
@@ -110,15 +109,15 @@ func isUndecodable(err error) bool {
 
 // view makes a VM of a record, as much of it as the view asks for.
 func (n *names) view(ctx context.Context, v wire.Value, view backends.View, load func() (*devices, error)) (*backends.VM, error) {
+	if view == backends.ViewID {
+		return n.onlyID(v)
+	}
 	r, err := record(vmFields, v)
 	if err == nil {
 		err = r.check()
 	}
 	if err != nil {
 		return nil, damage{err}
-	}
-	if view == backends.ViewID {
-		return &backends.VM{ID: n.d.id(r.uuid)}, nil
 	}
 	vm, err := n.vm(ctx, r)
 	if err != nil || view == backends.ViewBasic {
@@ -146,6 +145,26 @@ func (n *names) view(ctx context.Context, v wire.Value, view backends.View, load
 		vm.Native = native
 	}
 	return vm, nil
+}
+
+func (n *names) onlyID(v wire.Value) (*backends.VM, error) {
+	uuid, err := uuidOf(v)
+	if err != nil {
+		return nil, damage{err}
+	}
+	return &backends.VM{ID: n.d.id(uuid)}, nil
+}
+
+func uuidOf(v wire.Value) (string, error) {
+	m, err := part(v, "uuid")
+	if err != nil {
+		return "", err
+	}
+	uuid, err := m.Str()
+	if err == nil && !isUUID(uuid) {
+		err = errors.New("no uuid")
+	}
+	return uuid, err
 }
 
 // spoiltDevice is the damage of a device that the VM has.

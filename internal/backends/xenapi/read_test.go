@@ -254,3 +254,43 @@ func TestNoReferenceGetsOut(t *testing.T) {
 		t.Errorf("native VBDs %v, disks %v", vbds, vm.Disks)
 	}
 }
+
+// TestListIsSingleRead holds that a VM reads the same in a list and alone, its ETag included.
+func TestListIsSingleRead(t *testing.T) {
+	w := newWorld(t, xensim.Config{VMs: 30})
+	w.put(xensim.VMSpec{PowerState: "Suspended"})
+	held := w.put(xensim.VMSpec{PowerState: "Running"})
+	defer w.sim.HoldOperation(held.Native, "snapshot")()
+	for _, view := range []backends.View{backends.ViewBasic, backends.ViewFull, backends.ViewNative} {
+		for listed, err := range w.d.VMs(t.Context(), w.s, backends.Query{View: view, ShowTemplates: true}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			alone, err := newDriver(t, w.sim.URL()).VM(t.Context(), w.s, listed.ID, view)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := json.Marshal(alone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := json.Marshal(listed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(a) != string(l) {
+				t.Errorf("%s %s\nalone  %s\nlisted %s", view, listed.ID, a, l)
+			}
+		}
+	}
+	before := w.vm(held).ETag
+	if before == "" || w.vm(held).ETag != before {
+		t.Errorf("the ETag %q does not stay", before)
+	}
+	if err := w.d.Patch(t.Context(), w.s, held, []backends.Change{{Path: "description", Value: "changed"}}); err != nil {
+		t.Fatal(err)
+	}
+	if w.vm(held).ETag == before {
+		t.Error("the ETag stays after a change")
+	}
+}

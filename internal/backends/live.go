@@ -1,0 +1,63 @@
+package backends
+
+import "context"
+
+// Watcher is a Driver that tells of changes as they happen.
+type Watcher interface {
+	// Watch follows all that s may see, from the point that token names ("" is from now, beginning with
+	// a Complete batch of what there is). It hands each batch to emit, in order, and returns when emit
+	// does with an error, when ctx ends, or when the backend cannot be asked any more; then the caller
+	// goes on later from the token of the last batch. A token that the backend no longer knows is no
+	// error: the next batch is Complete.
+	Watch(ctx context.Context, s Session, token string, emit func(Batch) error) error
+}
+
+// Batch is what changed since the batch before. One object stands in it once, as it is at its end.
+type Batch struct {
+	// Token names the point behind this batch; "" when the backend has no such points.
+	Token string
+	// Complete says that VMs is all there is: what is not among them is gone.
+	Complete bool
+	VMs      []*VM // in the view BASIC
+	Gone     []ID
+	Tasks    []TaskChange
+}
+
+// TaskChange is the progress of a backend's task (XenAPI). Name is what an Operation's driver knows
+// it by; Progress is 0 to 1 while it runs.
+type TaskChange struct {
+	Name     string
+	Progress *float64
+	Ended    bool
+}
+
+// Canceller is a Driver that can end work it has begun.
+type Canceller interface {
+	// Cancel asks the backend to give the operation up. That it was asked is no promise: Operation
+	// tells what became of it. An operation that has ended is WrongState; one that cannot be given up
+	// is UnsupportedByBackend.
+	Cancel(ctx context.Context, s Session, id ID) error
+}
+
+// Planner is a Driver that says what a change would do, without doing it.
+type Planner interface {
+	PlanDo(ctx context.Context, s Session, v Verb, id ID, a Args) (*Plan, error)
+	PlanCreate(ctx context.Context, s Session, members []Change) (*Plan, error)
+	PlanPatch(ctx context.Context, s Session, id ID, changes []Change) (*Plan, error)
+}
+
+// Plan is the answer to ?validateOnly=true: the calls that would go out, and whether the backend
+// would allow them as things stand.
+type Plan struct {
+	Calls   []PlannedCall `json:"calls"`
+	Allowed bool          `json:"allowed"`
+	Reason  string        `json:"reason,omitempty"` // why not
+	Fault   *Fault        `json:"backend,omitempty"`
+}
+
+// PlannedCall is one call to a backend. Arguments stand as they would go out, but without the
+// session, with references as ids, and without secrets.
+type PlannedCall struct {
+	Method    string `json:"method"`
+	Arguments []any  `json:"arguments"`
+}

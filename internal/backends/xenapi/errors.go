@@ -157,20 +157,18 @@ func (d *Driver) refused(f *failure) *backends.Error {
 	return e
 }
 
-// fault is what the backend said, without references. Of a login nothing but the code is told: its
-// parameters are what was typed.
+// fault is what the backend said, without references. Of a login, and of a session that has ended,
+// nothing but the code is told: the parameters are what was typed, or the session.
 func (d *Driver) fault(f *failure) *backends.Fault {
 	fault := &backends.Fault{ID: d.cfg.Name, Kind: backends.XenAPI, Method: f.method, Code: d.clean(f.code(), "")}
-	if strings.HasPrefix(f.method, "session.login") {
+	if strings.HasPrefix(f.method, "session.login") || f.code() == "SESSION_INVALID" {
+		fault.Message = fault.Code
 		return fault
 	}
 	for i, p := range f.params[1:] {
 		class := ""
-		switch {
-		case f.code() == "HANDLE_INVALID" && i == 1:
+		if f.code() == "HANDLE_INVALID" && i == 1 {
 			class = f.params[1]
-		case f.code() == "SESSION_INVALID":
-			class = "session"
 		}
 		fault.Params = append(fault.Params, d.clean(p, class))
 	}

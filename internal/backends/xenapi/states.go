@@ -38,17 +38,17 @@ var operations = []operation{
 	{"provision", backends.StateCreating, "provision"},
 	{"import", backends.StateCreating, ""},
 	{"hard_shutdown", backends.StateStopping, "shutdown"},
-	{"clean_shutdown", backends.StateStopping, "shutdown"},
 	{"shutdown", backends.StateStopping, "shutdown"},
+	{"clean_shutdown", backends.StateStopping, "shutdown"},
 	{"hard_reboot", backends.StateRebooting, "reboot"},
 	{"clean_reboot", backends.StateRebooting, "reboot"},
 	{"pool_migrate", backends.StateMigrating, "migrate"},
 	{"migrate_send", backends.StateMigrating, ""},
 	{"migrate", backends.StateMigrating, ""}, // up to 1.3
-	{"start", backends.StateStarting, "start"},
 	{"start_on", backends.StateStarting, "start"},
-	{"resume", backends.StateStarting, "resume"},
+	{"start", backends.StateStarting, "start"},
 	{"resume_on", backends.StateStarting, "resume"},
+	{"resume", backends.StateStarting, "resume"},
 	{"suspend", backends.StateSuspending, "suspend"},
 	{"checkpoint", backends.StateSuspending, ""},
 	{"csvm", backends.StateUpdating, ""},
@@ -88,16 +88,12 @@ var operations = []operation{
 	{"get_cooperative", "", ""}, // up to 1.3
 }
 
-// asked is the operation that checkOperation asks about for a verb that has several, or none in
-// allowed_operations: XenAPI knows some of the live operations by another name than their message.
-var asked = map[backends.Verb]string{
-	"start":        "start",
-	"shutdown":     "clean_shutdown",
-	"reboot":       "clean_reboot",
-	"resume":       "resume",
-	"resize":       "changing_dynamic_range",
-	"setVcpuParam": "changing_VCPUs_live",
-	"checkHost":    "start",
+// alsoAsked are operations that checkOperation asks about for a verb beside those of its rows, and
+// for verbs that have none.
+var alsoAsked = map[backends.Verb][]string{
+	"resume":       {"unpause"}, // see resume
+	"setVcpuParam": {"changing_VCPUs_live"},
+	"checkHost":    {"start"},
 }
 
 var operationByName = func() map[string]int {
@@ -117,17 +113,20 @@ func lookUpOperation(raw string) (row operation, rank int) {
 	return operation{raw: raw, while: backends.StateUpdating}, len(operations)
 }
 
-// operationFor is the name under which XenAPI knows what is asked about: a verb of ours, or already
-// an operation's name.
-func operationFor(action string) (string, bool) {
-	if raw, ok := asked[backends.Verb(action)]; ok {
-		return raw, true
+// operationsFor are the names under which XenAPI knows what is asked about: the ways to carry out a
+// verb of ours, the gentlest first, or the one operation that is meant by its name.
+func operationsFor(action string) []string {
+	var all []string
+	for _, o := range slices.Backward(operations) {
+		if o.verb != "" && string(o.verb) == action {
+			all = append(all, o.raw)
+		}
 	}
-	i := slices.IndexFunc(operations, func(o operation) bool { return o.raw == action || o.verb != "" && string(o.verb) == action })
-	if i < 0 {
-		return "", false
+	all = append(all, alsoAsked[backends.Verb(action)]...)
+	if _, ok := operationByName[action]; ok && len(all) == 0 {
+		all = []string{action}
 	}
-	return operations[i].raw, true
+	return all
 }
 
 // stateOf derives the state of a VM: what is under way decides, and else the power state. During a

@@ -91,18 +91,15 @@ func TestOperationsAreComplete(t *testing.T) {
 	}
 }
 
-func TestOperationFor(t *testing.T) {
-	for action, want := range map[string]string{
-		"start": "start", "shutdown": "clean_shutdown", "hard_shutdown": "hard_shutdown", "migrate": "pool_migrate",
-		"delete": "destroy", "resetPowerState": "power_state_reset", "changing_VCPUs_live": "changing_VCPUs_live",
+func TestOperationsFor(t *testing.T) {
+	for action, want := range map[string][]string{
+		"start": {"start", "start_on"}, "shutdown": {"clean_shutdown", "shutdown", "hard_shutdown"}, "migrate": {"pool_migrate"},
+		"hard_shutdown": {"hard_shutdown"}, "delete": {"destroy"}, "resetPowerState": {"power_state_reset"},
+		"resume": {"resume", "resume_on", "unpause"}, "changing_VCPUs_live": {"changing_VCPUs_live"}, "setVcpuParam": {"changing_VCPUs_live"},
+		"": nil, "fly": nil, "START": nil,
 	} {
-		if got, ok := operationFor(action); !ok || got != want {
-			t.Errorf("%s is %q, want %q", action, got, want)
-		}
-	}
-	for _, action := range []string{"", "fly", "START"} {
-		if got, ok := operationFor(action); ok {
-			t.Errorf("%q is %q", action, got)
+		if got := operationsFor(action); !slices.Equal(got, want) {
+			t.Errorf("%q is %q, want %q", action, got, want)
 		}
 	}
 }

@@ -341,14 +341,30 @@ func (j *job) notCarriedOut(err error, why string) error {
 	return err
 }
 
+// checkOperation asks whether there is a way to carry out a verb: XenAPI has several operations for
+// some. The reason why not is that of the first way. (A name that is both a verb and an operation
+// means the verb.)
 func checkOperation(ctx context.Context, j *job) (any, error) {
-	raw, ok := operationFor(j.a.Action)
-	if !ok {
+	ways := operationsFor(j.a.Action)
+	if len(ways) == 0 {
 		return nil, backends.Invalid("/action", "expected a verb, or one of XenAPI's operations")
 	}
 	j.pointer = "/action"
-	_, err := j.on(ctx, j.h, "VM.assert_operation_valid", raw)
-	return check(err)
+	var first *backends.Check
+	for _, raw := range ways {
+		_, err := j.on(ctx, j.h, "VM.assert_operation_valid", raw)
+		c, err := check(err)
+		if err != nil {
+			return nil, err
+		}
+		if c.Allowed {
+			return c, nil
+		}
+		if first == nil {
+			first = c
+		}
+	}
+	return first, nil
 }
 
 func checkHost(ctx context.Context, j *job) (any, error) {
@@ -360,7 +376,11 @@ func checkHost(ctx context.Context, j *job) (any, error) {
 		return nil, err
 	}
 	_, err = j.on(ctx, j.h, "VM.assert_can_boot_here", host)
-	return check(err)
+	c, err := check(err)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // noAnswer are the refusals that are none of the thing asked about.
@@ -370,7 +390,7 @@ var noAnswer = []string{
 }
 
 // check makes an answer of what an assertion said: nothing, or why not.
-func check(err error) (any, error) {
+func check(err error) (*backends.Check, error) {
 	if err == nil {
 		return &backends.Check{Allowed: true}, nil
 	}

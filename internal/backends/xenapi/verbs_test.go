@@ -256,6 +256,7 @@ func TestChecks(t *testing.T) {
 	}{
 		{"start", "checkOperation", backends.Args{Action: "start"}, true, ""},
 		{"pause", "checkOperation", backends.Args{Action: "pause"}, false, "VM_BAD_POWER_STATE"},
+		{"another way", "checkOperation", backends.Args{Action: "resize"}, true, ""},
 		{"XenAPI's own name", "checkOperation", backends.Args{Action: "clean_shutdown"}, false, "VM_BAD_POWER_STATE"},
 		{"host", "checkHost", backends.Args{Host: &host}, true, ""},
 	}

@@ -37,6 +37,13 @@ func newWorld(t *testing.T, cfg xensim.Config) *world {
 	return &world{T: t, d: d, sim: sim, s: login.Session}
 }
 
+// on is the world as a subtest uses it.
+func (w *world) on(t *testing.T) *world {
+	own := *w
+	own.T = t
+	return &own
+}
+
 func newDriver(t *testing.T, endpoints ...string) *Driver {
 	t.Helper()
 	c := Config{Name: "xen", Timeout: 30 * time.Second}

@@ -121,6 +121,7 @@ func TestMembers(t *testing.T) {
 				}
 				if m.Patch {
 					t.Run("patch "+m.Path, func(t *testing.T) {
+						w := w.on(t)
 						id := w.put(xensim.VMSpec{Memory: 4 << 30, VCPUs: 4})
 						changes := []backends.Change{{Path: m.Path, Value: c.value}}
 						if m.Path == "memory.staticMinBytes" {
@@ -145,6 +146,7 @@ func TestMembers(t *testing.T) {
 				}
 				if m.Create {
 					t.Run("create "+m.Path, func(t *testing.T) {
+						w := w.on(t)
 						changes := []backends.Change{{Path: m.Path, Value: c.value}}
 						if m.Path != "memory.staticMaxBytes" {
 							changes = append(changes, backends.Change{Path: "memory.staticMaxBytes", Value: int64(5 << 30)})
@@ -219,6 +221,7 @@ func TestRefusedMembers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			w := w.on(t)
 			before := w.d.cfg.Name + fmt.Sprint(at(t, w.vm(id), "displayName"), at(t, w.vm(id), "cpu"), at(t, w.vm(id), "memory"))
 			err := w.d.Patch(t.Context(), w.s, tt.id, tt.changes)
 			e, ok := errors.AsType[*backends.Error](err)

@@ -2,6 +2,7 @@ package xenapi
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"vmgateway/internal/backends"
@@ -308,7 +309,7 @@ func halfWay(err error, steps []step, failed int) error {
 	e := *backends.AsError(err)
 	e.Applied = nil
 	for _, path := range applied {
-		if !contains(not, path) {
+		if !slices.Contains(not, path) {
 			e.Applied = append(e.Applied, path)
 		}
 	}
@@ -320,7 +321,7 @@ func pathsOf(steps []step) []string {
 	var all []string
 	for _, s := range steps {
 		for _, path := range s.members {
-			if !contains(all, path) {
+			if !slices.Contains(all, path) {
 				all = append(all, path)
 			}
 		}

@@ -3,6 +3,7 @@ package xenapi
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -190,7 +191,7 @@ func (j *job) operation(ctx context.Context, ref string, r *taskRecord) (*backen
 	default:
 		o.State = backends.OperationRunning
 		o.Progress = progress(r)
-		o.Cancellable = contains(r.allowed, "cancel")
+		o.Cancellable = slices.Contains(r.allowed, "cancel")
 		return o, nil
 	}
 	end := j.d.cfg.Now().UTC()
@@ -208,15 +209,6 @@ func progress(r *taskRecord) *float64 {
 		return nil
 	}
 	return r.progress
-}
-
-func contains(all []string, s string) bool {
-	for _, a := range all {
-		if a == s {
-			return true
-		}
-	}
-	return false
 }
 
 // result is what the task made: its result is a piece of XML with the reference of a VM.
@@ -280,7 +272,7 @@ func (d *Driver) Operation(ctx context.Context, s backends.Session, id backends.
 		return nil, d.undecodable(method, err)
 	}
 	// The id came from outside: it must not lead to any other task, which would be destroyed here.
-	if !contains(row.methods, strings.TrimPrefix(r.label, "Async.")) {
+	if !slices.Contains(row.methods, strings.TrimPrefix(r.label, "Async.")) {
 		return nil, d.notFound(id)
 	}
 	l.subject, l.subRef = object{"VM", vm}, ""

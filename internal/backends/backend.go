@@ -141,7 +141,7 @@ func (b *Backend) checkArgs(a Args) error {
 	for _, ref := range []struct {
 		pointer string
 		id      *ID
-	}{{"/host", a.Host}, {"/storage", a.Storage}, {"/network", a.Network}} {
+	}{{"/host", a.Host}, {"/datastore", a.Datastore}, {"/storage", a.Storage}, {"/network", a.Network}} {
 		if ref.id == nil {
 			continue
 		}

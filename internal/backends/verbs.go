@@ -85,7 +85,9 @@ type Args struct {
 	Mode string `json:"mode,omitempty"`
 	// Host the VM shall run on: start, resume, deploy, migrate, checkHost.
 	Host *ID `json:"host,omitempty"`
-	// Storage: the copy's SR (XenAPI), or the system datastore of a deployment or migration.
+	// Datastore: the system datastore of a deployment or migration (OpenNebula).
+	Datastore *ID `json:"datastore,omitempty"`
+	// Storage of a copy's disks (XenAPI).
 	Storage *ID `json:"storage,omitempty"`
 	// Live: migrate (default true) and resize (default: as the VM's state asks).
 	Live *bool `json:"live,omitempty"`

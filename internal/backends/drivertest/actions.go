@@ -105,6 +105,7 @@ func testArguments(t *testing.T, b *bench) {
 			in      func(*backends.Args) **backends.ID
 		}{
 			{"/host", func(a *backends.Args) **backends.ID { return &a.Host }},
+			{"/datastore", func(a *backends.Args) **backends.ID { return &a.Datastore }},
 			{"/storage", func(a *backends.Args) **backends.ID { return &a.Storage }},
 			{"/network", func(a *backends.Args) **backends.ID { return &a.Network }},
 		} {

@@ -106,6 +106,7 @@ type argSet struct {
 var argSets = []argSet{
 	{"/mode", func(a backends.Args) bool { return a.Mode != "" }},
 	{"/host", func(a backends.Args) bool { return a.Host != nil }},
+	{"/datastore", func(a backends.Args) bool { return a.Datastore != nil }},
 	{"/storage", func(a backends.Args) bool { return a.Storage != nil }},
 	{"/live", func(a backends.Args) bool { return a.Live != nil }},
 	{"/coldMode", func(a backends.Args) bool { return a.ColdMode != "" }},
@@ -254,8 +255,8 @@ func resume(a *act) (*backends.Operation, error) {
 
 // deploymentOnly refuses what only a deployment could use.
 func (a *act) deploymentOnly() error {
-	if a.a.Storage != nil || a.a.Enforce != nil {
-		return backends.Invalid("/host", "storage and enforce need a host")
+	if a.a.Datastore != nil || a.a.Enforce != nil {
+		return backends.Invalid("/host", "datastore and enforce need a host")
 	}
 	return nil
 }
@@ -269,8 +270,8 @@ func (a *act) target() (host, storage int, err error) {
 	if host, err = a.d.bodyID("/host", *a.a.Host); err != nil {
 		return 0, 0, err
 	}
-	if a.a.Storage != nil {
-		storage, err = a.d.bodyID("/storage", *a.a.Storage)
+	if a.a.Datastore != nil {
+		storage, err = a.d.bodyID("/datastore", *a.a.Datastore)
 	}
 	return host, storage, err
 }

@@ -3,6 +3,7 @@ package xenapi
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -73,7 +74,7 @@ func (d *Driver) Do(ctx context.Context, s backends.Session, v backends.Verb, id
 	if !ok {
 		return nil, d.unsupported("XenAPI has no way to do " + string(v) + ".")
 	}
-	if err := refuse(v, a); err != nil {
+	if err := d.refuse(a); err != nil {
 		return nil, err
 	}
 	l := d.link(s)
@@ -85,9 +86,8 @@ func (d *Driver) Do(ctx context.Context, s backends.Session, v backends.Verb, id
 	return row.do(ctx, &job{link: l, h: h, verb: v, id: id, a: a})
 }
 
-// refuse tells of arguments that XenAPI cannot follow, instead of passing over them.
-func refuse(v backends.Verb, a backends.Args) error {
-	const only = "XenAPI has no such setting"
+// refuse tells of arguments that XenAPI does not have, instead of passing over them.
+func (d *Driver) refuse(a backends.Args) error {
 	for _, arg := range []struct {
 		pointer string
 		given   bool
@@ -98,10 +98,15 @@ func refuse(v backends.Verb, a backends.Args) error {
 		{"/hold", isTrue(a.Hold)},
 		{"/extraTemplate", a.ExtraTemplate != nil && *a.ExtraTemplate != ""},
 		{"/outcome", a.Outcome != ""},
-		{"/storage", a.Storage != nil && v != "copy"},
+		{"/datastore", a.Datastore != nil},
 	} {
 		if arg.given {
-			return unprocessable(arg.pointer, only)
+			return &backends.Error{
+				Code:   backends.UnsupportedByBackend,
+				Detail: "XenAPI has no " + strconv.Quote(strings.TrimPrefix(arg.pointer, "/")) + " for this verb: leave it out.",
+				Fields: []backends.FieldError{{Pointer: arg.pointer, Detail: "this backend does not have it"}},
+				Fault:  &backends.Fault{ID: d.cfg.Name, Kind: backends.XenAPI},
+			}
 		}
 	}
 	for pointer, text := range map[string]*string{

@@ -56,6 +56,7 @@ func TestVerbs(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			w := w.on(t)
 			id := w.put(xensim.VMSpec{PowerState: tt.from})
 			before := w.sim.Calls(tt.message)
 			w.do(tt.verb, id, tt.args)
@@ -209,7 +210,7 @@ func TestCheckFirst(t *testing.T) {
 		{"migrate a halted VM cold", "migrate", off, backends.Args{Host: &hosts[1], Live: ptr(false)}, backends.WrongState, ""},
 		{"migrate to nowhere", "migrate", on0, backends.Args{Host: missingID()}, backends.Unprocessable, "/host"},
 		{"migrate without a host", "migrate", on0, backends.Args{}, backends.InvalidArgument, "/host"},
-		{"migrate storage", "migrate", on0, backends.Args{Host: &hosts[1], Storage: missingID()}, backends.Unprocessable, "/storage"},
+		{"migrate storage", "migrate", on0, backends.Args{Host: &hosts[1], Datastore: missingID()}, backends.UnsupportedByBackend, "/datastore"},
 		{"start nowhere", "start", off, backends.Args{Host: missingID()}, backends.Unprocessable, "/host"},
 		{"an id of the wrong form", "start", off, backends.Args{Host: &backends.ID{Backend: "xen", Native: "42"}}, backends.InvalidArgument, "/host"},
 		{"a VM that is not there", "start", *missingID(), backends.Args{}, backends.NotFound, ""},
@@ -223,13 +224,13 @@ func TestCheckFirst(t *testing.T) {
 		{"vCPU parameter", "setVcpuParam", on0, backends.Args{Key: "weight", Value: "300"}, backends.UnsupportedByBackend, ""},
 		{"an operation XenAPI has not", "checkOperation", on0, backends.Args{Action: "fly"}, backends.InvalidArgument, "/action"},
 		{"a name with a control character", "clone", off, backends.Args{DisplayName: ptr("a\x01b")}, backends.InvalidArgument, "/displayName"},
-		{"what only OpenNebula has", "migrate", on0, backends.Args{Host: &hosts[1], ColdMode: "SAVE"}, backends.Unprocessable, "/coldMode"},
+		{"what only OpenNebula has", "migrate", on0, backends.Args{Host: &hosts[1], ColdMode: "SAVE"}, backends.UnsupportedByBackend, "/coldMode"},
 		{"reset a live VM", "resetPowerState", on0, backends.Args{}, backends.WrongState, ""},
 		{"a verb XenAPI has not", "undeploy", on0, backends.Args{}, backends.UnsupportedByBackend, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e := w.refused(tt.verb, tt.id, tt.args, tt.code)
+			e := w.on(t).refused(tt.verb, tt.id, tt.args, tt.code)
 			if tt.pointer != "" && (len(e.Fields) != 1 || e.Fields[0].Pointer != tt.pointer) {
 				t.Errorf("fields %v, want %s", e.Fields, tt.pointer)
 			}

@@ -63,7 +63,7 @@ func TestVerbsReachTheirGoals(t *testing.T) {
 		{"migrate cold", "migrate", backends.Args{Host: hostArg("1"), Live: new(false)}, place{3, 3}, backends.StateRunning, []string{info, "one.vm.migrate"}, span{}},
 		{"migrate by poweroff", "migrate", backends.Args{Host: hostArg("1"), Live: new(false), ColdMode: "POWEROFF"}, place{3, 3}, backends.StateRunning, []string{info, "one.vm.migrate"}, since(5, 8)},
 		{"migrate stopped", "migrate", backends.Args{Host: hostArg("1"), Live: new(false)}, place{8, 0}, backends.StateStopped, []string{info, "one.vm.migrate"}, since(4, 14)},
-		{"migrate to a datastore", "migrate", backends.Args{Host: hostArg("1"), Storage: hostArg("101"), Live: new(false), Enforce: new(true)}, place{8, 0}, backends.StateStopped, []string{info, "one.vm.migrate"}, since(4, 14)},
+		{"migrate to a datastore", "migrate", backends.Args{Host: hostArg("1"), Datastore: hostArg("101"), Live: new(false), Enforce: new(true)}, place{8, 0}, backends.StateStopped, []string{info, "one.vm.migrate"}, since(4, 14)},
 		{"resize", "resize", backends.Args{VCPUs: new(int64(2)), CPUShare: new(0.25), Memory: &backends.Memory{DynamicMaxBytes: new(int64(128 * mib))}}, place{8, 0}, backends.StateStopped, []string{"one.vm.resize"}, since(4, 0)},
 		{"resize live", "resize", backends.Args{VCPUs: new(int64(2)), Live: new(true)}, place{3, 3}, backends.StateRunning, []string{info, "one.vm.resize"}, since(6, 0)},
 		{"save a disk", backends.VerbSaveDisk, backends.Args{Disk: "0", ImageName: "saved"}, place{8, 0}, backends.StateStopped, []string{"one.vm.disksaveas"}, since(4, 14)},
@@ -120,6 +120,8 @@ func TestSilentSuccessIsRefused(t *testing.T) {
 		{"recover of a running VM as failed", "recover", backends.Args{Outcome: "FAILURE"}, place{3, 3}},
 		{"recover of a running VM as done", "recover", backends.Args{Outcome: "SUCCESS"}, place{3, 3}},
 		{"retry of a running VM", "recover", backends.Args{Outcome: "RETRY"}, place{3, 3}},
+		{"recover of a VM that has failed as failed", "recover", backends.Args{Outcome: "FAILURE"}, place{3, 36}},
+		{"retry of what no driver was asked for", "recover", backends.Args{Outcome: "RETRY"}, place{3, 17}},
 		{"retry of a VM that is off", "recover", backends.Args{Outcome: "RETRY"}, place{8, 0}},
 		{"recover delete of a deleted VM", "recover", backends.Args{Outcome: "DELETE"}, place{6, 0}},
 		{"recreate of a deleted VM", "recreate", backends.Args{}, place{6, 0}},
@@ -175,13 +177,13 @@ func TestWhatThisBackendHasNoWordFor(t *testing.T) {
 		{"a host of another form", b, "deploy", backends.Args{Host: hostArg("007")}, backends.InvalidArgument, "/host"},
 		{"an outcome that nobody knows", b, "recover", backends.Args{Outcome: "X"}, backends.InvalidArgument, "/outcome"},
 		{"a mode that nobody knows", b, "shutdown", backends.Args{Mode: "X"}, backends.InvalidArgument, "/mode"},
-		{"storage without a host", b, "resume", backends.Args{Storage: hostArg("0")}, backends.InvalidArgument, "/host"},
+		{"storage without a host", b, "resume", backends.Args{Datastore: hostArg("0")}, backends.InvalidArgument, "/host"},
 		{"a cold mode of 5.8", old, "migrate", backends.Args{Host: hostArg("1"), Live: new(false), ColdMode: "POWEROFF"}, backends.UnsupportedByBackend, "/coldMode"},
 		{"an outcome of 5.0", old, "recover", backends.Args{Outcome: "DELETE"}, backends.UnsupportedByBackend, "/outcome"},
 		{"a live resize of 6.0", old, "resize", backends.Args{VCPUs: new(int64(2)), Live: new(true)}, backends.UnsupportedByBackend, "/live"},
 		{"a verb of 4.0", oldest, "undeploy", backends.Args{}, backends.UnsupportedByBackend, ""},
 		{"a mode of 4.0", oldest, "shutdown", backends.Args{Mode: "FORCE"}, backends.UnsupportedByBackend, "/mode"},
-		{"a datastore of 4.4", oldest, "deploy", backends.Args{Host: hostArg("0"), Storage: hostArg("0")}, backends.UnsupportedByBackend, "/storage"},
+		{"a datastore of 4.4", oldest, "deploy", backends.Args{Host: hostArg("0"), Datastore: hostArg("0")}, backends.UnsupportedByBackend, "/datastore"},
 		{"a check of 4.0", oldest, "deploy", backends.Args{Host: hostArg("0"), Enforce: new(true)}, backends.UnsupportedByBackend, "/enforce"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -210,8 +212,8 @@ func TestRefusalsNameWhatIsMissing(t *testing.T) {
 		if len(e.Fields) != 1 || e.Fields[0].Pointer != "/host" {
 			t.Errorf("a host that is not there: points at %v", e.Fields)
 		}
-		e = at.refuse("deploy", held, backends.Args{Host: hostArg("0"), Storage: hostArg("99")}, backends.Unprocessable)
-		if len(e.Fields) != 1 || e.Fields[0].Pointer != "/storage" {
+		e = at.refuse("deploy", held, backends.Args{Host: hostArg("0"), Datastore: hostArg("99")}, backends.Unprocessable)
+		if len(e.Fields) != 1 || e.Fields[0].Pointer != "/datastore" {
 			t.Errorf("a storage that is not there: points at %v", e.Fields)
 		}
 		at.refuse(backends.VerbSaveDisk, at.put(stPoweroff, 0), backends.Args{Disk: "9", ImageName: "x"}, backends.NotFound)
@@ -336,7 +338,7 @@ func TestOperationsTellTheTruth(t *testing.T) {
 
 func TestOperationIDs(t *testing.T) {
 	b := newBench(t, "6.10.0")
-	op := b.do("migrate", b.running(), backends.Args{Host: hostArg("1"), Live: new(false), Storage: nil})
+	op := b.do("migrate", b.running(), backends.Args{Host: hostArg("1"), Live: new(false)})
 	parsed, ok := parseOperation(op.ID.Native)
 	if !ok || parsed.native() != op.ID.Native || !parsed.at.Equal(start0) {
 		t.Errorf("%q becomes %+v", op.ID.Native, parsed)

@@ -45,7 +45,7 @@ var rooms = map[string]room{
 		ours:   []string{"internal/backends", "internal/store"},
 		theirs: []string{"golang.org/x/sync"},
 	},
-	"internal/store": {},
+	"internal/store":          {},
 	"internal/backends":       {},
 	"internal/backends/query": {},
 	"internal/backends/wire":  {theirs: []string{"github.com/kolo/xmlrpc"}},

@@ -24,6 +24,8 @@ trap cleanup EXIT
 
 running() { kill -0 "$pid" 2>/dev/null; }
 
+if ldd "$gateway" >/dev/null 2>&1; then fail "$gateway is not a static binary"; fi
+
 "$gateway" -demo -listen 127.0.0.1:0 -demo-info "$dir/info.json" >"$dir/stdout" 2>"$dir/stderr" &
 pid=$!
 for ((i = 0; i < seconds * 10; i++)); do

@@ -14,7 +14,7 @@ run: ## Start the gateway with both simulators (more flags: ARGS="-demo-vms 1000
 
 test: build ## Check everything: Go, the contract, the demo (race detector: TESTFLAGS=-race)
 	tools/need.sh node npm curl
-	@test -z "$$($(GO_FILES) | xargs gofmt -l | tee /dev/stderr)" || { echo "gofmt -w these files" >&2; exit 1; }
+	@files=$$($(GO_FILES) | xargs gofmt -l) && test -z "$$files" || { echo "Run gofmt -w on:" $$files >&2; exit 1; }
 	go vet ./...
 	go test $(TESTFLAGS) ./...
 	tools/contract/check.sh

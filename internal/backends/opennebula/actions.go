@@ -2,6 +2,7 @@ package opennebula
 
 import (
 	"slices"
+	"strings"
 
 	"vmgateway/internal/backends"
 )
@@ -12,6 +13,8 @@ type where struct {
 	lcm    []int
 	// transient and failures add the ACTIVE places in which OpenNebula is at work, or has given up.
 	transient, failures bool
+	// steps adds the LCM states whose names begin so.
+	steps []string
 }
 
 func (w where) has(p place, r version) bool {
@@ -19,7 +22,12 @@ func (w where) has(p place, r version) bool {
 		return slices.Contains(w.states, p.state)
 	}
 	state, _ := p.unified(r)
-	return slices.Contains(w.lcm, p.lcm) || w.transient && !state.Settled() || w.failures && state == backends.StateFailed
+	return slices.Contains(w.lcm, p.lcm) || w.transient && !state.Settled() || w.failures && state == backends.StateFailed || w.hasStep(p, r)
+}
+
+func (w where) hasStep(p place, r version) bool {
+	_, lcm := p.rows(r)
+	return lcm != nil && slices.ContainsFunc(w.steps, func(step string) bool { return strings.HasPrefix(lcm.name, step) })
 }
 
 // action is a row of what may be done where. Several rows of one verb add up.
@@ -31,21 +39,23 @@ type action struct {
 }
 
 var (
-	running       = where{lcm: []int{lcmRunning}}
-	unknown       = where{lcm: []int{lcmUnknown}}
-	notPlaced     = where{states: []int{stStopped, stUndeployed}}
-	placedOff     = where{states: []int{stPoweroff, stSuspended}}
-	neverStarted  = where{states: []int{stInit, stPending, stHold, stCloning, stCloningFailure}}
-	atRest        = where{states: []int{stSuspended, stPoweroff, stStopped, stUndeployed}}
-	anyButDone    = where{states: []int{stInit, stPending, stHold, stStopped, stSuspended, stFailed, stPoweroff, stUndeployed, stCloning, stCloningFailure}, lcm: []int{lcmInit, lcmRunning, lcmUnknown}, transient: true, failures: true}
-	oldRecreate   = where{states: []int{stInit, stPending, stHold, stStopped, stUndeployed, stFailed, stCloning, stCloningFailure}, lcm: []int{lcmInit, lcmRunning, lcmUnknown}, transient: true, failures: true}
-	bootUnderWay  = where{states: []int{stPoweroff}, lcm: []int{lcmUnknown, lcmBoot, 19, 20, 21, 22}}
-	underRecovery = where{transient: true, failures: true}
+	running      = where{lcm: []int{lcmRunning}}
+	unknown      = where{lcm: []int{lcmUnknown}}
+	notPlaced    = where{states: []int{stStopped, stUndeployed}}
+	placedOff    = where{states: []int{stPoweroff, stSuspended}}
+	neverStarted = where{states: []int{stInit, stPending, stHold, stCloning, stCloningFailure}}
+	atRest       = where{states: []int{stSuspended, stPoweroff, stStopped, stUndeployed}}
+	anyButDone   = where{states: []int{stInit, stPending, stHold, stStopped, stSuspended, stFailed, stPoweroff, stUndeployed, stCloning, stCloningFailure}, lcm: []int{lcmInit, lcmRunning, lcmUnknown}, transient: true, failures: true}
+	oldRecreate  = where{states: []int{stInit, stPending, stHold, stStopped, stUndeployed, stFailed, stCloning, stCloningFailure}, lcm: []int{lcmInit, lcmRunning, lcmUnknown}, transient: true, failures: true}
+	bootUnderWay = where{states: []int{stPoweroff}, lcm: []int{lcmUnknown, lcmBoot, 19, 20, 21, 22}}
+	underWay     = where{transient: true}
+	gaveUp       = where{failures: true}
+	driverSteps  = where{steps: []string{"PROLOG", "BOOT", "MIGRATE", "SAVE_", "EPILOG", "SHUTDOWN"}}
 )
 
 // actions is what OpenNebula allows where, by release. It is advice: permissions, quotas, locks and
 // drivers can still refuse. What would succeed without doing anything (terminate and delete on
-// DONE, recover on a VM that is well) is not in it.
+// DONE, recover on a VM that is well or where no driver was asked) is not in it.
 //
 // Source: the state checks in src/dm/DispatchManagerActions.cc, src/lcm/LifeCycleActions.cc and
 // src/rm/RequestManagerVirtualMachine.cc of 3.8.5, 4.14.2, 5.12.0, 6.10.0 and 7.4.0.
@@ -114,12 +124,12 @@ var actions = []action{
 	{"recreate", "recover-recreate", between(v(5, 0), v(6, 10)), oldRecreate},
 	{"recreate", "delete-recreate", between(v(4, 0), v(5, 0)), oldRecreate},
 	{"recreate", "resubmit", upTo(4, 0), oldRecreate},
-	{"recover", "recover-failure", since(4, 0, 1), underRecovery},
-	{"recover", "recover-failure", since(5, 0), where{states: []int{stCloningFailure}}},
-	{"recover", "recover-success", since(4, 0, 1), underRecovery},
+	{"recover", "recover-failure", since(4, 0, 1), underWay},
+	{"recover", "recover-success", since(4, 0, 1), underWay},
+	{"recover", "recover-success", since(4, 0, 1), gaveUp},
 	{"recover", "recover-success", since(4, 0, 1), unknown},
 	{"recover", "recover-success", since(5, 0), where{states: []int{stCloningFailure}}},
-	{"recover", "recover-retry", since(4, 14), underRecovery},
+	{"recover", "recover-retry", since(4, 14), driverSteps},
 	{"recover", "recover-delete", since(5, 0), anyButDone},
 	{"recover", "recover-recreate", since(6, 10), anyButDone},
 	{"recover", "recover-recreate", between(v(5, 0), v(6, 10)), oldRecreate},

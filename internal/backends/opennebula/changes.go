@@ -187,11 +187,11 @@ func (d *Driver) Patch(ctx context.Context, s backends.Session, id backends.ID, 
 // check refuses what no later call could do.
 func (p *patch) check(ctx context.Context) error {
 	if paths := p.i.paths[stepCreate]; len(paths) > 0 {
-		return p.d.lacks(backends.Pointer(paths[0]), fmt.Sprintf("OpenNebula takes %q only when a VM is made.", paths[0]))
+		return p.unsupported(paths, "OpenNebula takes some of the members only when a VM is made.")
 	}
-	for step, info := range stepSince {
-		if paths := p.i.paths[step]; len(paths) > 0 && !info.in.has(p.r) {
-			return p.d.lacks(backends.Pointer(paths[0]), fmt.Sprintf("OpenNebula %s has no %s, which would change %q.", p.r, info.method, paths[0]))
+	for step := stepRename; step <= stepChown; step++ {
+		if paths, info := p.i.paths[step], stepSince[step]; len(paths) > 0 && !info.in.has(p.r) {
+			return p.unsupported(paths, fmt.Sprintf("OpenNebula %s has no %s, which some of the members need.", p.r, info.method))
 		}
 	}
 	if p.needsVM() {
@@ -202,6 +202,14 @@ func (p *patch) check(ctx context.Context) error {
 		p.m = m
 	}
 	return p.checkOwner(ctx)
+}
+
+func (p *patch) unsupported(paths []string, detail string) error {
+	e := p.d.lacks("", detail)
+	for _, path := range paths {
+		e.Fields = append(e.Fields, backends.FieldError{Pointer: backends.Pointer(path), Detail: "cannot be changed in this release"})
+	}
+	return e
 }
 
 // needsVM reports whether something has to be read so that it is kept: updateconf replaces whole

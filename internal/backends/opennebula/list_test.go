@@ -135,13 +135,18 @@ func TestDamageStaysInItsVM(t *testing.T) {
 	b := newBench(t, "6.10.0")
 	pool := `<VM_POOL>` + vmText(1, "good") + `<VM><ID>2</ID><NAME>x</NAME></VM>` + `<VM><ID>3</ID><NAME>a&nope;b</NAME><STATE>3</STATE><LCM_STATE>3</LCM_STATE></VM>` +
 		`<VM><NAME>x</NAME></VM>` + `<VM><ID>99999999999</ID><NAME>x</NAME></VM>` + vmText(6, "good too") + `</VM_POOL>`
-	b.sim.Inject(onesim.Fault{Method: "one.vmpool.info", Garbage: []byte(`<?xml version="1.0"?><methodResponse><params><param><value><array><data>` +
-		`<value><boolean>1</boolean></value><value><string><![CDATA[` + pool + `]]></string></value><value><i4>0</i4></value>` +
-		`</data></array></value></param></params></methodResponse>`)})
+	b.sim.Inject(onesim.Fault{Method: "one.vmpool.info", Garbage: reply(pool)})
 	ids, damaged := b.list(t.Context(), b.session, backends.Query{})
 	if !slices.Equal(ids, []string{"1", "6"}) || !slices.Equal(damaged, []string{"2", "3", "", ""}) {
 		t.Errorf("read %v, and not %q", ids, damaged)
 	}
+}
+
+// reply is a successful reply that holds a document.
+func reply(document string) []byte {
+	return []byte(`<?xml version="1.0"?><methodResponse><params><param><value><array><data>` +
+		`<value><boolean>1</boolean></value><value><string><![CDATA[` + document + `]]></string></value><value><i4>0</i4></value>` +
+		`</data></array></value></param></params></methodResponse>`)
 }
 
 func vmText(id int, name string) string {

@@ -97,12 +97,12 @@ var reached = map[string]func(t tracked, m *machine) bool{
 	"started":      func(_ tracked, m *machine) bool { return m.at.is(stActive, lcmRunning) || m.at.state == stPending },
 	"state":        func(t tracked, m *machine) bool { return m.at.state == t.goal.int(0) },
 	"on":           func(t tracked, m *machine) bool { return m.at.is(stActive, lcmRunning) && m.on(t.goal.int(0)) },
-	"moved":        func(t tracked, m *machine) bool { return t.movedOn(m) && t.there(m) && m.settledOn(t.r) },
+	"moved":        func(t tracked, m *machine) bool { return t.movedOn(m) && t.there(m) && m.resting() },
 	"movedlive":    func(t tracked, m *machine) bool { return t.movedOn(m) && t.there(m) && m.at.is(stActive, lcmRunning) },
 	"recreated":    func(t tracked, m *machine) bool { return waiting(m) || t.movedOn(m) },
 	"left":         func(t tracked, m *machine) bool { return t.left(m) && !m.at.failed(t.r) },
 	"leftorfailed": func(t tracked, m *machine) bool { return t.left(m) },
-	"sized":        func(t tracked, m *machine) bool { return !m.at.moving(t.r) && t.sized(m) },
+	"sized":        func(t tracked, m *machine) bool { return !m.at.is(stActive, lcmHotplugResize) && t.sized(m) },
 }
 
 // missed says of some goals how to tell at once that they will not be reached, and what to say.
@@ -127,9 +127,9 @@ func waiting(m *machine) bool {
 
 func (m *machine) on(host int) bool { return m.last().text("HID") == strconv.Itoa(host) }
 
-// settledOn reports whether the VM rests on a host.
-func (m *machine) settledOn(r version) bool {
-	return m.placed() && !m.at.moving(r) && !m.at.failed(r)
+// resting reports whether the VM is on a host, and on none of the ways that lead there.
+func (m *machine) resting() bool {
+	return m.at.is(stActive, lcmRunning) || m.at.state == stPoweroff || m.at.state == stSuspended
 }
 
 // tracked is an operation as its id tells it.
@@ -297,7 +297,7 @@ func (d *Driver) ended(t tracked, m *machine, code backends.Code, what string) *
 		State:  &backends.StateConflict{State: state, RawState: m.at.raw(t.r), AllowedActions: allowed(m.at, t.r)},
 	}
 	if m.at.failed(t.r) {
-		e.Fault.Message = m.get("USER_TEMPLATE").text("ERROR")
+		e.Fault.Message = m.user().text("ERROR")
 	}
 	return e
 }

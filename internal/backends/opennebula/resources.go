@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/wire"
@@ -329,40 +330,53 @@ func (d *Driver) tpms(m *machine) []backends.TPM {
 }
 
 // metrics is the last sample: in the document, or else the newest that one.vm.monitoring has. Up to
-// 4.0 the values stood at the top of the document, with two names for one thing since.
+// 4.0 the values stood at the top of the document, and some have had two names since.
 func (d *Driver) metrics(ctx context.Context, s backends.Session, id backends.ID) (any, error) {
 	m, _, err := d.machine(ctx, s, id)
 	if err != nil {
 		return nil, err
 	}
-	sample := m.get("MONITORING")
-	if !sample.vector() && !m.has("NET_RX") {
-		if sample, err = d.newestSample(ctx, s, m.id); err != nil {
+	last := sample{m.get("MONITORING"), m.text("LAST_POLL")}
+	switch {
+	case m.has("NET_RX"):
+		last.record = m.record
+	case !last.vector():
+		if last, err = d.newestSample(ctx, s, m.id); err != nil {
 			return nil, err
 		}
 	}
-	if m.has("NET_RX") {
-		sample = m.record
-	}
 	out := backends.Metrics{
 		VCPUs:             integer(m.get("TEMPLATE").text("VCPU")),
-		CPUUsedPercent:    decimal(sample.text("CPU")),
-		MemoryActualBytes: scaled(sample.text("MEMORY"), kib),
-		DiskReadBytes:     scaled(sample.text("DISKRDBYTES"), 1),
-		DiskWriteBytes:    scaled(sample.text("DISKWRBYTES"), 1),
-		DiskReadOps:       scaled(sample.text("DISKRDIOPS"), 1),
-		DiskWriteOps:      scaled(sample.text("DISKWRIOPS"), 1),
-		NetReceivedBytes:  scaled(firstText(sample, "NETRX", "NET_RX"), 1),
-		NetSentBytes:      scaled(firstText(sample, "NETTX", "NET_TX"), 1),
-		SampleTime:        moment(firstText(sample, "TIMESTAMP", "LAST_POLL")),
+		CPUUsedPercent:    decimal(last.text("CPU")),
+		MemoryActualBytes: scaled(last.text("MEMORY"), kib),
+		DiskReadBytes:     scaled(last.text("DISKRDBYTES"), 1),
+		DiskWriteBytes:    scaled(last.text("DISKWRBYTES"), 1),
+		DiskReadOps:       scaled(last.text("DISKRDIOPS"), 1),
+		DiskWriteOps:      scaled(last.text("DISKWRIOPS"), 1),
+		NetReceivedBytes:  scaled(firstText(last.record, "NETRX", "NET_RX"), 1),
+		NetSentBytes:      scaled(firstText(last.record, "NETTX", "NET_TX"), 1),
+		SampleTime:        last.time(),
 	}
 	if m.at.active() {
 		out.StartTime = moment(m.last().text("RSTIME"))
 	}
-	if sample.Name == "MONITORING" {
-		out.Native = native(sample, types{numbers: slices.Collect(maps.Keys(names(sample)))})
+	if last.Name == "MONITORING" && last.vector() {
+		out.Native = native(last.record, types{numbers: slices.Collect(maps.Keys(names(last.record)))})
 	}
 	return out, nil
+}
+
+// sample is what was measured. Since 5.12 it says when; before, the VM's last poll does.
+type sample struct {
+	record
+	polled string
+}
+
+func (s sample) time() *time.Time {
+	if !s.vector() {
+		return nil
+	}
+	return moment(orElse(s.text("TIMESTAMP"), s.polled))
 }
 
 // names are the elements directly inside: in a sample, all are numbers where they can be.
@@ -374,20 +388,26 @@ func names(r record) map[string]bool {
 	return m
 }
 
-func (d *Driver) newestSample(ctx context.Context, s backends.Session, vm int) (record, error) {
+// newestSample asks for all samples that are kept. Up to 5.10 each is a VM document with its
+// MONITORING inside.
+func (d *Driver) newestSample(ctx context.Context, s backends.Session, vm int) (sample, error) {
 	r := request{method: "one.vm.monitoring", args: []any{vm}, subject: "virtual machine"}
 	doc, err := d.document(ctx, s, r, "MONITORING_DATA")
 	if err != nil {
-		return record{}, err
+		return sample{}, err
 	}
 	all, err := parseRecord(doc)
 	if err != nil {
-		return record{}, d.garbled(r, err)
+		return sample{}, d.garbled(r, err)
 	}
-	newest, at := record{}, int64(-1)
-	for _, sample := range all.all("MONITORING") {
-		if t := integer(sample.text("TIMESTAMP")); t != nil && *t > at {
-			newest, at = sample, *t
+	var newest sample
+	for _, rec := range all.all("MONITORING", "VM") {
+		one := sample{rec, ""}
+		if rec.Name == "VM" {
+			one = sample{rec.get("MONITORING"), rec.text("LAST_POLL")}
+		}
+		if at, best := one.time(), newest.time(); at != nil && (best == nil || at.After(*best)) {
+			newest = one
 		}
 	}
 	return newest, nil

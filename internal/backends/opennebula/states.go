@@ -32,6 +32,7 @@ const (
 	lcmUnknown          = 16
 	lcmShutdownPoweroff = 18
 	lcmShutdownUndeploy = 29
+	lcmHotplugResize    = 66
 )
 
 // stateRow is one number of STATE, or of LCM_STATE while STATE is ACTIVE. Numbers were given new

@@ -24,20 +24,20 @@ type call struct {
 //
 // Sources: src/rm/RequestManagerVirtualMachine.cc and RequestManagerVMTemplate.cc of each release.
 var calls = map[backends.Verb]call{
-	"start":     {span{}, []string{"/host", "/storage", "/enforce"}, first(start)},
+	"start":     {span{}, []string{"/host", "/datastore", "/enforce"}, first(start)},
 	"shutdown":  {span{}, []string{"/mode"}, byMode("poweroff", "poweroff-hard", goalPoweroff)},
 	"reboot":    {span{}, []string{"/mode"}, byMode("reboot", "reboot-hard", goalNone)},
 	"suspend":   {span{}, nil, simple("suspend", goalSuspended)},
-	"resume":    {span{}, []string{"/host", "/storage", "/enforce"}, resume},
+	"resume":    {span{}, []string{"/host", "/datastore", "/enforce"}, resume},
 	"stop":      {span{}, nil, simple("stop", goalStopped)},
 	"undeploy":  {since(4, 0), []string{"/mode"}, byMode("undeploy", "undeploy-hard", goalUndeployed)},
 	"hold":      {span{}, nil, simple("hold", goalNone)},
 	"release":   {span{}, nil, simple("release", goalNone)},
-	"deploy":    {span{}, []string{"/host", "/storage", "/enforce"}, deploy},
+	"deploy":    {span{}, []string{"/host", "/datastore", "/enforce"}, deploy},
 	"terminate": {span{}, []string{"/mode"}, first(notDone(byMode("terminate", "terminate-hard", goalDone)))},
 	"recreate":  {span{}, nil, first(recreate)},
 	"recover":   {since(4, 0, 1), []string{"/outcome"}, first(recoverVM)},
-	"migrate":   {span{}, []string{"/host", "/storage", "/live", "/coldMode", "/enforce"}, first(migrate)},
+	"migrate":   {span{}, []string{"/host", "/datastore", "/live", "/coldMode", "/enforce"}, first(migrate)},
 	"resize":    {features[resizeMethod], []string{"/vcpus", "/cpuShare", "/memory", "/live", "/enforce"}, resize},
 
 	backends.VerbDelete:      {span{}, []string{"/force"}, first(notDone(deleteVM))},
@@ -282,7 +282,7 @@ func deploy(a *act) (*backends.Operation, error) {
 		return nil, err
 	}
 	if storage >= 0 && !a.r.hasFeature(deployDatastore) {
-		return nil, a.d.lacks("/storage", fmt.Sprintf("OpenNebula %s cannot choose a datastore.", a.r))
+		return nil, a.d.lacks("/datastore", fmt.Sprintf("OpenNebula %s cannot choose a datastore.", a.r))
 	}
 	args := []any{a.id, host}
 	if args, err = a.withEnforce(args); err != nil {
@@ -331,7 +331,7 @@ func migrate(a *act) (*backends.Operation, error) {
 	case kind > 0 && !a.r.hasFeature(migrateKind):
 		return nil, a.d.lacks("/coldMode", fmt.Sprintf("OpenNebula %s migrates cold by saving the VM only.", a.r))
 	case storage >= 0 && !a.r.hasFeature(migrateDatastore):
-		return nil, a.d.lacks("/storage", fmt.Sprintf("OpenNebula %s cannot choose a datastore.", a.r))
+		return nil, a.d.lacks("/datastore", fmt.Sprintf("OpenNebula %s cannot choose a datastore.", a.r))
 	case live && !allows(a.m.at, a.r, "live-migrate"):
 		return nil, a.wrongState("one.vm.migrate", "Only a running VM can be migrated live. To move it as it is, say live false.")
 	}

@@ -53,6 +53,21 @@ func (m *machine) placed() bool {
 	return m.at.active() || m.at.state == stSuspended || m.at.state == stPoweroff
 }
 
+// user is USER_TEMPLATE. Up to 3.8 there was none, and what users wrote stood beside the core's own
+// attributes.
+func (m *machine) user() record {
+	if m.has("USER_TEMPLATE") {
+		return m.get("USER_TEMPLATE")
+	}
+	user := record{Name: "USER_TEMPLATE"}
+	for _, kid := range m.get("TEMPLATE").Kids {
+		if !slices.Contains(coreKeys, kid.Name) {
+			user.Kids = append(user.Kids, kid)
+		}
+	}
+	return user
+}
+
 // history is the records in the order of SEQ. Lists of 5.8 and later give the last one only.
 func (m *machine) history() []record {
 	all := m.get("HISTORY_RECORDS").all("HISTORY")
@@ -119,7 +134,7 @@ func (d *Driver) basic(vm *backends.VM, m *machine, r version) {
 }
 
 func (d *Driver) full(vm *backends.VM, m *machine) {
-	t, user := m.get("TEMPLATE"), m.get("USER_TEMPLATE")
+	t, user := m.get("TEMPLATE"), m.user()
 	vm.Description = filled(user.text("DESCRIPTION"))
 	vm.CPU = cpu(t)
 	vm.Boot = boot(t.get("OS"))

@@ -28,7 +28,7 @@ var Verbs = []Spec{
 	{"shutdown", AnswersOperation, []State{StateStopped}},
 	{"reboot", AnswersOperation, []State{StateRunning}},
 	{"suspend", AnswersOperation, []State{StateSuspended}},
-	{"resume", AnswersOperation, []State{StateRunning, StatePaused}},
+	{"resume", AnswersOperation, []State{StateRunning, StatePaused, StatePending}},
 	{"pause", AnswersOperation, []State{StatePaused}},
 	{"unpause", AnswersOperation, []State{StateRunning}},
 	{"stop", AnswersOperation, []State{StateStored}},

@@ -45,6 +45,9 @@ var rooms = map[string]room{
 		ours:   []string{"internal/backends", "internal/store"},
 		theirs: []string{"golang.org/x/sync"},
 	},
+	"internal/feed": {
+		ours: []string{"internal/backends"},
+	},
 	"internal/store":          {},
 	"internal/backends":       {},
 	"internal/backends/query": {},

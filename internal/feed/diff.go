@@ -1,0 +1,52 @@
+package feed
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"vmgateway/internal/backends"
+)
+
+// samples are members that differ between two reads although nobody changed anything. They are
+// those that backends.ETag leaves out.
+func samples() []string {
+	return []string{"etag", "native", "memory.targetBytes", "opennebula.lastPollTime"}
+}
+
+// changedMembers names the members of which two states of a VM differ, under their JSON names and
+// in the order of the model.
+func changedMembers(before, after *backends.VM) []string {
+	changed := appendChanged(nil, "", reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem())
+	return slices.DeleteFunc(changed, func(name string) bool { return slices.Contains(samples(), name) })
+}
+
+func appendChanged(changed []string, prefix string, a, b reflect.Value) []string {
+	for i := range a.NumField() {
+		x, y := a.Field(i), b.Field(i)
+		if reflect.DeepEqual(x.Interface(), y.Interface()) {
+			continue
+		}
+		name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
+		if prefix == "" && hasMembers(x) && hasMembers(y) {
+			changed = appendChanged(changed, name+".", x.Elem(), y.Elem())
+		} else {
+			changed = append(changed, prefix+name)
+		}
+	}
+	return changed
+}
+
+// hasMembers reports whether v holds members that change one by one. A reference to another object
+// and a backend's raw state are one value each.
+func hasMembers(v reflect.Value) bool {
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+		return false
+	}
+	switch v.Interface().(type) {
+	case *backends.Ref, *backends.RawState, *time.Time:
+		return false
+	}
+	return true
+}

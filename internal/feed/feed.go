@@ -1,0 +1,242 @@
+package feed
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"sync"
+
+	"vmgateway/internal/backends"
+)
+
+// Why a feed ends when it is not the backend that ends it.
+var (
+	errClosed = &backends.Error{Code: backends.BackendUnavailable, Detail: "The gateway is shutting down."}
+	errIdle   = &backends.Error{Code: backends.BackendUnavailable, Detail: "Nobody followed the backend any more."}
+)
+
+// Feed is what one login sees happen at its backend. It is safe for concurrent use.
+type Feed struct {
+	cfg     *Config
+	backend *backends.Backend
+	epoch   string
+	cancel  context.CancelFunc // of the watcher's context
+	ready   chan struct{}
+	ended   chan struct{}
+
+	// The watcher's alone.
+	known map[backends.ID]*backends.VM
+	token string
+
+	mu          sync.Mutex
+	log         eventLog
+	changed     chan struct{} // nil when nobody waits
+	down        *backends.Error
+	err         *backends.Error
+	sessions    []leased // the first is watched with
+	users       int
+	idle        chan struct{} // closed when there is a user again
+	subscribers []*func(backends.Batch)
+}
+
+// leased is a session and how many leases were made with it.
+type leased struct {
+	session backends.Session
+	users   int
+}
+
+func newFeed(cfg *Config, b *backends.Backend, cancel context.CancelFunc) *Feed {
+	return &Feed{
+		cfg: cfg, backend: b, epoch: rand.Text(), cancel: cancel,
+		ready: make(chan struct{}), ended: make(chan struct{}),
+		known: map[backends.ID]*backends.VM{}, log: newEventLog(cfg.Log, cfg.LogBytes),
+	}
+}
+
+// Ready is closed once the feed knows all VMs that there are. A change before that gives no event;
+// a position from before that is too old afterwards, so that nobody misses it.
+func (f *Feed) Ready() <-chan struct{} { return f.ready }
+
+// Position is behind the newest event. What is read from the backend after it was taken is at
+// least as new: list, then follow from here, and nothing is missed.
+func (f *Feed) Position() Position {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.position(f.log.next - 1)
+}
+
+func (f *Feed) position(seq uint64) Position { return Position{Epoch: f.epoch, Seq: seq} }
+
+// After gives at most limit events behind p (limit < 1: as many as it likes to), and the position
+// behind them. It may give fewer than there are, but gives none only at the end. ok is false when
+// the feed cannot tell all that happened since p: its log no longer reaches back, or p is of another
+// feed or from the future. Then everything has to be read anew, and followed from next.
+func (f *Feed) After(p Position, limit int) (events []Event, next Position, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p.Epoch == f.epoch {
+		events, ok = f.log.after(p.Seq, limit)
+	}
+	if !ok {
+		return nil, f.position(f.log.next - 1), false
+	}
+	return events, f.position(p.Seq + uint64(len(events))), true
+}
+
+// Changed is closed when something is appended. Take it before After: then what After has not
+// given will close it.
+func (f *Feed) Changed() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.changed == nil {
+		f.changed = make(chan struct{})
+	}
+	return f.changed
+}
+
+// Publish appends an event of the caller's. Seq, Time and Backend are set here.
+func (f *Feed) Publish(e Event) { f.append([]Event{e}) }
+
+func (f *Feed) append(events []Event) {
+	if len(events) == 0 {
+		return
+	}
+	now := f.cfg.Now().UTC()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range events {
+		e.Time, e.Backend = now, f.backend.Name
+		f.log.append(e)
+	}
+	f.wake()
+}
+
+// wake tells all who wait. f is locked.
+func (f *Feed) wake() {
+	if f.changed != nil {
+		close(f.changed)
+		f.changed = nil
+	}
+}
+
+// Subscribe hands each batch of the watcher to fn, after its events are in the log; Gone then also
+// names what a Complete batch shows to be gone. fn is called in the watcher's goroutine and must
+// not block, nor write to the batch. One call may be under way when cancel returns.
+func (f *Feed) Subscribe(fn func(backends.Batch)) (cancel func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	entry := &fn
+	f.subscribers = append(slices.Clone(f.subscribers), entry) // the watcher reads the old one unlocked
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.subscribers = slices.DeleteFunc(slices.Clone(f.subscribers), func(e *func(backends.Batch)) bool { return e == entry })
+	}
+}
+
+// Down says why the backend cannot be watched at present; nil when it can, or has not yet been
+// asked.
+func (f *Feed) Down() *backends.Error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.down
+}
+
+// Ended is closed when nothing will follow any more. Err says why.
+func (f *Feed) Ended() <-chan struct{} { return f.ended }
+
+// Err is nil while the feed runs; then BackendSessionEnded when the backend ended every session the
+// feed was leased with, UnsupportedByBackend when it cannot be watched at all, and
+// BackendUnavailable when the feed was stopped.
+func (f *Feed) Err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		return nil
+	}
+	return f.err
+}
+
+// end stops the watcher; the first reason stands.
+func (f *Feed) end(reason *backends.Error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.endLocked(reason)
+}
+
+func (f *Feed) endLocked(reason *backends.Error) {
+	if f.err != nil {
+		return
+	}
+	f.err = reason
+	close(f.ended)
+	f.cancel()
+}
+
+// join counts a user in; false when f has ended.
+func (f *Feed) join(s backends.Session) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return false
+	}
+	i := f.find(s)
+	if i < 0 {
+		f.sessions = append(f.sessions, leased{session: s})
+		i = len(f.sessions) - 1
+	}
+	f.sessions[i].users++
+	f.users++
+	if f.idle != nil {
+		close(f.idle)
+		f.idle = nil
+	}
+	return true
+}
+
+// leave counts a user out. After the last one it gives a channel that is closed when there is one
+// again.
+func (f *Feed) leave(s backends.Session) (idle <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i := f.find(s); i >= 0 {
+		f.sessions[i].users--
+		if i > 0 && f.sessions[i].users == 0 {
+			f.sessions = slices.Delete(f.sessions, i, i+1)
+		}
+	}
+	f.users--
+	if f.users > 0 || f.err != nil {
+		return nil
+	}
+	f.idle = make(chan struct{})
+	return f.idle
+}
+
+func (f *Feed) idleSince(idle <-chan struct{}) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.idle == idle
+}
+
+func (f *Feed) find(s backends.Session) int {
+	return slices.IndexFunc(f.sessions, func(l leased) bool { return l.session == s })
+}
+
+// session is what to watch with.
+func (f *Feed) session() backends.Session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sessions[0].session
+}
+
+// sessionEnded gives up the session that was watched with, and with the last one the feed.
+func (f *Feed) sessionEnded(why *backends.Error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.sessions) == 1 {
+		f.endLocked(why)
+		return
+	}
+	f.sessions = slices.Delete(f.sessions, 0, 1)
+}

@@ -1,0 +1,203 @@
+package feed
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"vmgateway/internal/backends"
+)
+
+// Config is how feeds behave. The zero value of each member stands for its default.
+type Config struct {
+	// Log is how many events a feed keeps: 10,000, and always twice as many as there are VMs, so
+	// that one poll in which every VM changed cuts nobody off. LogBytes bounds their data: 64 MiB.
+	Log      int
+	LogBytes int
+	// Linger is how long a feed goes on that nobody uses: 60 s.
+	Linger time.Duration
+	// Backoff is how long to wait before the backend is asked again, after attempt failures in a
+	// row (from 0): 0.5 s to 30 s, doubling, of which up to a half is left off by chance.
+	Backoff func(attempt int) time.Duration
+	// Now and Timer are the clock: time's. Timer's second result gives the timer up.
+	Now   func() time.Time
+	Timer func(time.Duration) (<-chan time.Time, func())
+	// Observe is told of each call that a watcher makes.
+	Observe func(backends.Call)
+	// Health is told when a backend can no longer be watched (err says why, for the log), and with
+	// nil when it can again.
+	Health func(backend string, err error)
+}
+
+func (c Config) withDefaults() *Config {
+	if c.Log <= 0 {
+		c.Log = 10_000
+	}
+	if c.LogBytes <= 0 {
+		c.LogBytes = 64 << 20
+	}
+	if c.Linger <= 0 {
+		c.Linger = time.Minute
+	}
+	if c.Backoff == nil {
+		c.Backoff = backoff
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Timer == nil {
+		c.Timer = timer
+	}
+	if c.Observe == nil {
+		c.Observe = func(backends.Call) {}
+	}
+	if c.Health == nil {
+		c.Health = func(string, error) {}
+	}
+	return &c
+}
+
+func backoff(attempt int) time.Duration {
+	const least, most = 500 * time.Millisecond, 30 * time.Second
+	d := min(least<<min(attempt, 10), most)
+	return d - rand.N(d/2)
+}
+
+func timer(d time.Duration) (<-chan time.Time, func()) {
+	t := time.NewTimer(d)
+	return t.C, func() { t.Stop() }
+}
+
+// Feeds is every feed that runs. It is safe for concurrent use.
+type Feeds struct {
+	cfg      *Config
+	watchers sync.WaitGroup
+
+	mu      sync.Mutex // taken before a Feed's
+	running map[string]*Feed
+	closed  bool
+}
+
+// New makes an empty Feeds.
+func New(c Config) *Feeds {
+	return &Feeds{cfg: c.withDefaults(), running: map[string]*Feed{}}
+}
+
+// Lease keeps a feed running for one user of it.
+type Lease struct {
+	feed    *Feed
+	release func()
+}
+
+// Feed is what the lease is for.
+func (l *Lease) Feed() *Feed { return l.feed }
+
+// Release ends the lease; again, it does nothing. The feed can be read on, for as long as it runs.
+func (l *Lease) Release() { l.release() }
+
+// Acquire gives the feed of owner, which names a user at one backend, and starts it for its first
+// user. All sessions of an owner share one feed: when the backend ends the one it watches with, it
+// goes on with another that is leased. After Close the feed has ended already.
+func (fs *Feeds) Acquire(b *backends.Backend, owner string, s backends.Session) *Lease {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f := fs.running[owner]
+	if f == nil || !f.join(s) {
+		f = fs.start(owner, b, s)
+	}
+	return &Lease{feed: f, release: sync.OnceFunc(func() {
+		if idle := f.leave(s); idle != nil {
+			fs.watchers.Go(func() { fs.stopIdle(owner, f, idle) })
+		}
+	})}
+}
+
+// start makes a feed with its first user, and runs its watcher. fs is locked.
+func (fs *Feeds) start(owner string, b *backends.Backend, s backends.Session) *Feed {
+	ctx, cancel := context.WithCancel(backends.WithObserver(context.Background(), fs.cfg.Observe))
+	f := newFeed(fs.cfg, b, cancel)
+	f.join(s)
+	if fs.closed {
+		f.end(errClosed)
+		return f
+	}
+	fs.running[owner] = f
+	fs.watchers.Go(func() {
+		f.run(ctx)
+		fs.forget(owner, f)
+	})
+	return f
+}
+
+// stopIdle ends f, which lost its last user, unless it has a user again before Linger is over.
+func (fs *Feeds) stopIdle(owner string, f *Feed, idle <-chan struct{}) {
+	over, stop := fs.cfg.Timer(fs.cfg.Linger)
+	defer stop()
+	select {
+	case <-idle:
+	case <-f.Ended():
+	case <-over:
+		fs.mu.Lock()
+		defer fs.mu.Unlock()
+		if f.idleSince(idle) {
+			f.end(errIdle)
+			fs.remove(owner, f)
+		}
+	}
+}
+
+func (fs *Feeds) forget(owner string, f *Feed) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.remove(owner, f)
+}
+
+// remove takes f away, unless another has its place. fs is locked.
+func (fs *Feeds) remove(owner string, f *Feed) {
+	if fs.running[owner] == f {
+		delete(fs.running, owner)
+	}
+}
+
+// Running gives the feed of owner, if it runs.
+func (fs *Feeds) Running(owner string) (*Feed, bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f, ok := fs.running[owner]
+	if !ok || f.Err() != nil {
+		return nil, false
+	}
+	return f, true
+}
+
+// Count is how many feeds run: as many watchers ask backends.
+func (fs *Feeds) Count() int {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return len(fs.running)
+}
+
+// Close ends every feed and waits until all watchers have returned, or for ctx, whose error it
+// gives then.
+func (fs *Feeds) Close(ctx context.Context) error {
+	fs.mu.Lock()
+	fs.closed = true
+	for owner, f := range fs.running {
+		f.end(errClosed)
+		fs.remove(owner, f)
+	}
+	fs.mu.Unlock()
+
+	done := make(chan struct{})
+	go func() {
+		fs.watchers.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

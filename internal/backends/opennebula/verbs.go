@@ -504,8 +504,21 @@ func resizeAttributes(a backends.Args) ([]attribute, error) {
 	return attrs, err
 }
 
-// saveDisk copies a disk into a new image, whose id it answers.
+// saveDisk copies a disk into a new image, whose id it answers. Up to 4.12 oned took the call in any
+// state, and where the VM did not run nothing ever came of it, so the state is looked at first.
 func saveDisk(a *act) (*backends.Operation, error) {
+	if a.r.hasFeature(saveDiskAs) {
+		return sendSaveDisk(a)
+	}
+	return first(func(a *act) (*backends.Operation, error) {
+		if !allows(a.m.at, a.r, "savedisk") {
+			return nil, a.wrongState("one.vm.savedisk", "Only the disk of a running VM can be saved.")
+		}
+		return sendSaveDisk(a)
+	})(a)
+}
+
+func sendSaveDisk(a *act) (*backends.Operation, error) {
 	disk, ok := number(a.a.Disk)
 	if !ok {
 		return nil, &backends.Error{Code: backends.NotFound, Detail: "The VM has no disk with this id."}

@@ -54,47 +54,47 @@ var objectTypes = types{
 // native is a whole record under OpenNebula's names, with JSON's types and without secrets. What
 // users themselves put into USER_TEMPLATE is theirs, and stays.
 func native(r record, t types) map[string]any {
-	numbers, lists := set(t.numbers), set(t.lists)
-	var object func(r record, path string) map[string]any
-	value := func(r record, path, parent string) any {
-		switch {
-		case r.vector():
-			return object(r, path)
-		case numbers[path] || numbers[parent+"*"]:
-			return jsonNumber(r.Text)
-		case r.Text == "" && lists.under(path):
-			return map[string]any{}
+	return converter{set(t.numbers), set(t.lists)}.object(r, "")
+}
+
+// converter turns records into JSON values.
+type converter struct{ numbers, lists paths }
+
+// object is what is inside an element whose path, with a / at its end, is prefix.
+func (c converter) object(r record, prefix string) map[string]any {
+	m := make(map[string]any, len(r.Kids))
+	seen := map[string]int{}
+	for _, kid := range r.Kids {
+		if secret(kid.Name) && !strings.HasPrefix(prefix, "USER_TEMPLATE/") {
+			continue
 		}
-		return r.Text
+		path := prefix + kid.Name
+		value := c.value(kid, path, prefix)
+		seen[kid.Name]++
+		switch before := m[kid.Name]; {
+		case seen[kid.Name] == 1 && c.lists[path]:
+			m[kid.Name] = []any{value}
+		case seen[kid.Name] == 1:
+			m[kid.Name] = value
+		case seen[kid.Name] == 2 && !c.lists[path]:
+			m[kid.Name] = []any{before, value}
+		default:
+			m[kid.Name] = append(before.([]any), value)
+		}
 	}
-	object = func(r record, path string) map[string]any {
-		m := make(map[string]any, len(r.Kids))
-		prefix := ""
-		if path != "" {
-			prefix = path + "/"
-		}
-		seen := map[string]int{}
-		for _, kid := range r.Kids {
-			if secret(kid.Name) && !strings.HasPrefix(prefix, "USER_TEMPLATE/") {
-				continue
-			}
-			at := prefix + kid.Name
-			v := value(kid, at, prefix)
-			switch before := m[kid.Name]; {
-			case seen[kid.Name] == 0 && lists[at]:
-				m[kid.Name] = []any{v}
-			case seen[kid.Name] == 0:
-				m[kid.Name] = v
-			case seen[kid.Name] == 1 && !lists[at]:
-				m[kid.Name] = []any{before, v}
-			default:
-				m[kid.Name] = append(before.([]any), v)
-			}
-			seen[kid.Name]++
-		}
-		return m
+	return m
+}
+
+func (c converter) value(r record, path, prefix string) any {
+	switch {
+	case r.vector():
+		return c.object(r, path+"/")
+	case c.numbers[path] || c.numbers[prefix+"*"]:
+		return jsonNumber(r.Text)
+	case r.Text == "" && c.lists.under(path):
+		return map[string]any{}
 	}
-	return object(r, "")
+	return r.Text
 }
 
 type paths map[string]bool

@@ -70,7 +70,6 @@ type feature int
 const (
 	loginTokens        feature = iota // one.user.login; before, a session is user:password
 	scopedTokens                      // the effective group as its fourth argument
-	tokenSets                         // ten tokens a user; before, one that all logins share
 	primaryGroup                      // filter flag -4
 	abridgedPools                     // vmpool.info leaves parts of a VM out
 	extendedPool                      // one.vmpool.infoextended
@@ -99,7 +98,6 @@ const (
 var features = [...]span{
 	loginTokens:        since(4, 10),
 	scopedTokens:       since(5, 2),
-	tokenSets:          since(5, 2),
 	primaryGroup:       since(5, 2),
 	abridgedPools:      since(5, 8),
 	extendedPool:       since(5, 8, 1),

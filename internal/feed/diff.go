@@ -28,7 +28,7 @@ func appendChanged(changed []string, prefix string, a, b reflect.Value) []string
 		if reflect.DeepEqual(x.Interface(), y.Interface()) {
 			continue
 		}
-		name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
+		name := jsonName(a.Type().Field(i))
 		if prefix == "" && hasMembers(x) && hasMembers(y) {
 			changed = appendChanged(changed, name+".", x.Elem(), y.Elem())
 		} else {
@@ -49,4 +49,9 @@ func hasMembers(v reflect.Value) bool {
 		return false
 	}
 	return true
+}
+
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name
 }

@@ -16,7 +16,7 @@ const steady = 30 * time.Second
 
 // run watches until the feed ends.
 func (f *Feed) run(ctx context.Context) {
-	for attempt := 0; ; attempt++ {
+	for attempt := 0; ctx.Err() == nil; attempt++ {
 		began := f.cfg.Now()
 		err := f.watch(ctx)
 		switch {
@@ -24,7 +24,7 @@ func (f *Feed) run(ctx context.Context) {
 			return
 		case err.Code == backends.UnsupportedByBackend:
 			f.end(err)
-			return
+			continue
 		case err.Code == backends.BackendSessionEnded:
 			f.sessionEnded(err)
 			continue

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"vmgateway"
 	"vmgateway/internal/backends"
+	"vmgateway/internal/feed"
 )
 
 func load(t *testing.T) *openapi3.T {
@@ -205,7 +207,7 @@ func TestSchemasSuitGenerators(t *testing.T) {
 			switch {
 			case len(v.OneOf)+len(v.AnyOf)+len(v.AllOf) > 0 || v.Not != nil:
 				t.Errorf("%s: a plain schema would do", where)
-			case v.Type == nil:
+			case v.Type == nil && where != "Argument" && nameOf(s) != "Argument": // that is any value
 				t.Errorf("%s has no type", where)
 			case v.Nullable && !strings.HasPrefix(name, "Update"):
 				t.Errorf("%s is nullable: only a patch removes", where)
@@ -234,11 +236,12 @@ func TestEnums(t *testing.T) {
 
 	doc := load(t)
 	for name, want := range map[string][]string{
-		"Code":  text(backends.Codes()),
-		"State": text(backends.States),
-		"Verb":  text(verbs),
-		"View":  text([]backends.View{backends.ViewID, backends.ViewBasic, backends.ViewFull, backends.ViewNative}),
-		"Kind":  text([]backends.Kind{backends.OpenNebula, backends.XenAPI}),
+		"Code":      text(backends.Codes()),
+		"State":     text(backends.States),
+		"Verb":      text(verbs),
+		"View":      text([]backends.View{backends.ViewID, backends.ViewBasic, backends.ViewFull, backends.ViewNative}),
+		"Kind":      text([]backends.Kind{backends.OpenNebula, backends.XenAPI}),
+		"EventType": append(text(feed.Types()), "resync"),
 		"OperationState": text([]backends.OperationState{
 			backends.OperationRunning, backends.OperationSucceeded, backends.OperationFailed,
 			backends.OperationCancelled, backends.OperationUnknown,
@@ -248,10 +251,13 @@ func TestEnums(t *testing.T) {
 			t.Errorf("%s is\n%q, want\n%q", name, got, want)
 		}
 	}
-	for _, name := range []string{"Code", "State"} {
-		s := doc.Components.Schemas[name].Value
-		for _, value := range text(s.Enum) {
-			if !strings.Contains(s.Description, "| "+value+" |") {
+	for name, table := range map[string]string{
+		"Code":      doc.Components.Schemas["Code"].Value.Description,
+		"State":     doc.Components.Schemas["State"].Value.Description,
+		"EventType": doc.Paths.Value("/events").Get.Description,
+	} {
+		for _, value := range text(doc.Components.Schemas[name].Value.Enum) {
+			if !strings.Contains(table, "| "+value+" |") {
 				t.Errorf("the table of %s lacks %s", name, value)
 			}
 		}
@@ -261,18 +267,19 @@ func TestEnums(t *testing.T) {
 func TestVerbs(t *testing.T) {
 	doc := load(t)
 	answers := map[backends.Answer]struct {
-		status int
-		schema string
+		statuses []string
+		schema   string
 	}{
-		backends.AnswersOperation: {http.StatusAccepted, "Operation"},
-		backends.AnswersVM:        {http.StatusOK, "VM"},
-		backends.AnswersCheck:     {http.StatusOK, "Check"},
+		backends.AnswersOperation: {[]string{"200", "202"}, "Operation"},
+		backends.AnswersVM:        {[]string{"200"}, "VM"},
+		backends.AnswersCheck:     {[]string{"200"}, "Check"},
 	}
 	custom := map[string]bool{ // calls with a colon that are no verbs of VMs
 		"/vms/{vm}/disks:allowedDevices":    true,
 		"/vms/{vm}/nics:allowedDevices":     true,
 		"/vms/{vm}/disks/{disk}:save":       true,
 		"/templates/{template}:instantiate": true,
+		"/operations/{operation}:cancel":    true,
 	}
 	for _, spec := range backends.Verbs {
 		verb := string(spec.Verb)
@@ -290,22 +297,123 @@ func TestVerbs(t *testing.T) {
 			t.Errorf("%s has no body", p)
 		}
 		want := answers[spec.Answers]
+		var statuses []string
 		for status, r := range item.Post.Responses.Map() {
 			if !strings.HasPrefix(status, "2") {
 				continue
 			}
-			if got := nameOf(r.Value.Content["application/json"].Schema); status != strconv.Itoa(want.status) || got != want.schema {
-				t.Errorf("%s answers %s with %s, want %d with %s", p, status, got, want.status, want.schema)
+			statuses = append(statuses, status)
+			if got := nameOf(r.Value.Content["application/json"].Schema); got != want.schema {
+				t.Errorf("%s answers %s with %s, want %s", p, status, got, want.schema)
 			}
-			if status == "202" && r.Value.Headers["Location"] == nil {
-				t.Errorf("%s does not say where the operation is", p)
+			if want.schema == "Operation" && r.Value.Headers["Location"] == nil {
+				t.Errorf("%s does not say with %s where the operation is", p, status)
 			}
+		}
+		if slices.Sort(statuses); !slices.Equal(statuses, want.statuses) {
+			t.Errorf("%s answers %v, want %v", p, statuses, want.statuses)
 		}
 	}
 	for p := range doc.Paths.Map() {
 		if strings.Contains(p, ":") && !custom[p] {
 			t.Errorf("%s is no row of backends.Verbs", p)
 		}
+	}
+}
+
+// What makes a call wait, conditional, repeatable or dry stands on the operations that heed it, with
+// the answers that only such a call gets, and on no other: an unknown parameter is refused.
+func TestParametersStandWhereTheyBelong(t *testing.T) {
+	changes := func(op operation) bool {
+		return op.method != http.MethodGet && !strings.HasPrefix(op.path, "/sessions")
+	}
+	cancels := func(op operation) bool { return op.OperationID == "cancelOperation" }
+	asks := func(op operation) bool { return strings.Contains(op.path, "{vm}:check") }
+	events := func(op operation) bool { return op.OperationID == "streamEvents" }
+
+	doc := load(t)
+	for _, row := range []struct {
+		parameter, component string // the component is "" for one that stands in its place
+		belongs              func(operation) bool
+		answers              func(operation) bool // what an operation must answer that has it
+		shared               bool                 // others may answer so too
+	}{
+		{"Prefer", "PreferHeader", func(op operation) bool {
+			return op.Responses.Value("202") != nil && !cancels(op)
+		}, func(op operation) bool {
+			return op.Responses.Value("200") != nil && op.Responses.Value("202") != nil && answersWith(op, "Preference-Applied")
+		}, false},
+		{"Idempotency-Key", "IdempotencyKeyHeader", func(op operation) bool {
+			return changes(op) && op.method == http.MethodPost
+		}, func(op operation) bool {
+			conflict := op.Responses.Value("409")
+			return conflict != nil && conflict.Value.Headers["Retry-After"] != nil && op.Responses.Value("422") != nil &&
+				answersWith(op, "Idempotency-Replayed")
+		}, true},
+		{"If-Match", "IfMatchHeader", func(op operation) bool {
+			return changes(op) && strings.HasPrefix(op.path, "/vms/{vm}")
+		}, func(op operation) bool { return op.Responses.Value("412") != nil }, false},
+		{"validateOnly", "ValidateOnlyQuery", func(op operation) bool {
+			return changes(op) && !cancels(op) && !asks(op)
+		}, plans, false},
+		{"waitSeconds", "", func(op operation) bool { return op.OperationID == "getOperation" }, nil, false},
+		{"type", "", events, nil, false},
+		{"cursor", "", events, nil, false},
+		{"Last-Event-ID", "", events, nil, false},
+	} {
+		for _, op := range operations(doc) {
+			i := slices.IndexFunc(op.Parameters, func(p *openapi3.ParameterRef) bool { return p.Value.Name == row.parameter })
+			want := row.belongs(op)
+			switch {
+			case (i >= 0) != want:
+				t.Errorf("%s has %s: %t, want %t", op, row.parameter, i >= 0, want)
+			case row.answers != nil && row.answers(op) != want && (want || !row.shared):
+				t.Errorf("%s has %s: %t, and its answers say %t", op, row.parameter, want, !want)
+			case want && (op.Parameters[i].Value.Required || row.component != "" && path.Base(op.Parameters[i].Ref) != row.component):
+				t.Errorf("%s: want %s as the optional component %q", op, row.parameter, row.component)
+			}
+		}
+	}
+}
+
+// answersWith reports whether every success that tells what was done has the header.
+func answersWith(op operation, header string) bool {
+	for status, r := range op.Responses.Map() {
+		if strings.HasPrefix(status, "2") && r.Value.Content["application/json"] != nil && r.Value.Headers[header] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// plans reports whether op can answer a Plan, with 200 and in its own media type.
+func plans(op operation) bool {
+	for status, r := range op.Responses.Map() {
+		if content := r.Value.Content["application/vnd.vmgateway.plan+json"]; content != nil {
+			return status == "200" && nameOf(content.Schema) == "Plan"
+		}
+	}
+	return false
+}
+
+// The table at GET /events says which members come with each type: all that Event has, and no other.
+func TestEventTable(t *testing.T) {
+	doc := load(t)
+	event := doc.Components.Schemas["Event"].Value
+	left := maps.Clone(event.Properties)
+	delete(left, "type")
+	delete(left, "time")
+	rows := regexp.MustCompile(`(?m)^\| ([a-z.]+) \|.*\|(.*)\|$`).FindAllStringSubmatch(doc.Paths.Value("/events").Get.Description, -1)
+	for _, row := range rows {
+		for _, member := range regexp.MustCompile("`([a-zA-Z]+)`").FindAllStringSubmatch(row[2], -1) {
+			if event.Properties[member[1]] == nil {
+				t.Errorf("%s comes with %s, which Event does not have", row[1], member[1])
+			}
+			delete(left, member[1])
+		}
+	}
+	for member := range left {
+		t.Errorf("no type comes with %s", member)
 	}
 }
 
@@ -319,7 +427,7 @@ func nameOf(s *openapi3.SchemaRef) string {
 
 // answered is every type that goes out. What they hold is found by itself.
 var answered = []any{
-	backends.VM{}, backends.Operation{}, backends.Check{}, backends.Fault{}, backends.FieldError{}, backends.Release{},
+	backends.VM{}, backends.Operation{}, backends.Check{}, backends.Plan{}, backends.Fault{}, backends.FieldError{}, backends.Release{},
 	backends.Host{}, backends.Template{}, backends.Image{}, backends.Storage{}, backends.Network{},
 	backends.Disk{}, backends.NIC{}, backends.Console{}, backends.Metrics{}, backends.GuestMetrics{},
 	backends.CrashDump{}, backends.TPM{},
@@ -436,6 +544,9 @@ func fits(t reflect.Type, s *openapi3.SchemaRef) error {
 	case reflect.Float64:
 		return want("number", "double", "")
 	case reflect.Interface:
+		if nameOf(s) == "Argument" {
+			return nil
+		}
 		return want("object", "", "Native")
 	case reflect.Struct:
 		return want("object", "", t.Name())

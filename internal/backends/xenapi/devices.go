@@ -37,13 +37,16 @@ func (n *names) loadDevices(ctx context.Context) (*devices, error) {
 }
 
 // get is the record behind a reference: nil for the null reference, and for what has gone. In bulk
-// it comes out of all.
+// it comes out of all, and a record that could not be read is the damage of the VM that has it.
 func get[T any](ctx context.Context, n *names, class, ref string, table fields[T], all map[string]*T) (*T, error) {
 	if ref == "" || ref == nullRef {
 		return nil, nil
 	}
 	if n.bulk {
-		return all[ref], n.damaged[ref]
+		if err := n.damaged[ref]; err != nil {
+			return nil, damage{err}
+		}
+		return all[ref], nil
 	}
 	method := class + ".get_record"
 	v, err := n.call(ctx, method, ref)

@@ -101,7 +101,8 @@ func (d *Driver) Ping(ctx context.Context) error {
 
 // send makes one call, at whichever pool member is the coordinator. A call is only ever repeated
 // elsewhere when it was surely not carried out: when no connection came about, or when a pool member
-// said that it is not the coordinator. Only one that reads is repeated after its answer was cut off. Errors are *backends.Error; a refusal has its *failure inside.
+// said that it is not the coordinator. Only one that reads is repeated after its answer was cut off.
+// Errors are *backends.Error; a refusal has its *failure inside.
 func (d *Driver) send(ctx context.Context, method string, args ...any) (wire.Value, error) {
 	at := d.pool.first()
 	for hops := 0; ; hops++ {

@@ -127,9 +127,6 @@ func (n *names) view(ctx context.Context, v wire.Value, view backends.View, load
 	if err != nil {
 		return nil, err
 	}
-	if err := n.spoiltDevice(r); err != nil {
-		return nil, damage{err}
-	}
 	if vm.Disks, err = dev.disks(ctx, r.vbds); err != nil {
 		return nil, err
 	}
@@ -165,19 +162,6 @@ func uuidOf(v wire.Value) (string, error) {
 		err = errors.New("no uuid")
 	}
 	return uuid, err
-}
-
-// spoiltDevice is the damage of a device that the VM has.
-func (n *names) spoiltDevice(r *vmRecord) error {
-	if len(n.damaged) == 0 {
-		return nil
-	}
-	for _, ref := range slices.Concat(r.vbds, r.vifs, []string{r.guestMetrics}) {
-		if err := n.damaged[ref]; err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // expression is what of a query XenAPI's own filter can do. A namespaced field is written with two

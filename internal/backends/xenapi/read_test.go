@@ -232,6 +232,49 @@ func TestDamagedVM(t *testing.T) {
 	}
 }
 
+// success is an answer with a value in XML.
+func success(method, value string) recorded {
+	return recorded{Method: method, Response: "<methodResponse><params><param><value><struct><member><name>Status</name>" +
+		"<value>Success</value></member><member><name>Value</name><value>" + value + "</value></member></struct></value></param></params></methodResponse>"}
+}
+
+// TestDamagedDevice gives a VM a disk that nobody can read: that VM is lost, and no other.
+func TestDamagedDevice(t *testing.T) {
+	const (
+		vms = `<struct><member><name>OpaqueRef:1</name><value><struct>%s</struct></value></member><member><name>OpaqueRef:2</name><value><struct>%s</struct></value></member></struct>`
+		vm  = `<member><name>uuid</name><value>%s</value></member><member><name>power_state</name><value>Halted</value></member>` +
+			`<member><name>VBDs</name><value><array><data><value>OpaqueRef:%s</value></data></array></value></member>`
+		vbds = `<struct><member><name>OpaqueRef:a</name><value><struct>%s</struct></value></member><member><name>OpaqueRef:b</name><value><struct>%s</struct></value></member></struct>`
+		vbd  = `<member><name>uuid</name><value>%s</value></member><member><name>type</name><value>Disk</value></member><member><name>VDI</name><value>OpaqueRef:%s</value></member>`
+		vdis = `<struct><member><name>OpaqueRef:x</name><value><struct>%s</struct></value></member><member><name>OpaqueRef:y</name><value><struct>%s</struct></value></member></struct>`
+		vdi  = `<member><name>uuid</name><value>%s</value></member><member><name>virtual_size</name><value>%s</value></member>`
+	)
+	uuid := func(n int) string { return fmt.Sprintf("00000000-0000-0000-0000-%012d", n) }
+	l := replay(t,
+		success("VM.get_all_records_where", fmt.Sprintf(vms, fmt.Sprintf(vm, uuid(1), "a"), fmt.Sprintf(vm, uuid(2), "b"))),
+		success("VBD.get_all_records", fmt.Sprintf(vbds, fmt.Sprintf(vbd, uuid(3), "x"), fmt.Sprintf(vbd, uuid(4), "y"))),
+		success("VDI.get_all_records", fmt.Sprintf(vdis, fmt.Sprintf(vdi, uuid(5), "8"), fmt.Sprintf(vdi, uuid(6), "eight"))),
+		success("VIF.get_all_records", "<struct></struct>"), success("VM_guest_metrics.get_all_records", "<struct></struct>"),
+	)
+	var good, bad []string
+	for vm, err := range l.d.VMs(t.Context(), backends.NewSession("s"), backends.Query{View: backends.ViewFull}) {
+		if u, ok := errors.AsType[*backends.Undecodable](err); ok {
+			bad = append(bad, u.ID.Native)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(vm.Disks) != 1 || *vm.Disks[0].SizeBytes != 8 {
+			t.Errorf("disks %+v", vm.Disks)
+		}
+		good = append(good, vm.ID.Native)
+	}
+	if !slices.Equal(good, []string{uuid(1)}) || !slices.Equal(bad, []string{uuid(2)}) {
+		t.Errorf("read %v, undecodable %v", good, bad)
+	}
+}
+
 func TestNoReferenceGetsOut(t *testing.T) {
 	w := newWorld(t, xensim.Config{VMs: 5})
 	id := w.put(xensim.VMSpec{

@@ -35,9 +35,9 @@ func load(t *testing.T, file string) recorded {
 	return r
 }
 
-// replay is a driver whose backend answers every VM or task read with one recording, and all else
-// as an xapi that knows no other object.
-func replay(t *testing.T, r recorded) *link {
+// replay is a driver whose backend answers each of these methods with its recording, and all else as
+// an xapi that knows no other object.
+func replay(t *testing.T, all ...recorded) *link {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body := make([]byte, req.ContentLength)
@@ -48,8 +48,10 @@ func replay(t *testing.T, r recorded) *link {
 		answer := `<methodResponse><params><param><value><struct><member><name>Status</name><value>Failure</value></member>` +
 			`<member><name>ErrorDescription</name><value><array><data><value>HANDLE_INVALID</value><value>x</value>` +
 			`<value>OpaqueRef:1</value></data></array></value></member></struct></value></param></params></methodResponse>`
-		if strings.Contains(string(body), "<methodName>"+r.Method+"</methodName>") {
-			answer = r.Response
+		for _, r := range all {
+			if strings.Contains(string(body), "<methodName>"+r.Method+"</methodName>") {
+				answer = r.Response
+			}
 		}
 		if _, err := w.Write([]byte(answer)); err != nil {
 			t.Error(err)

@@ -51,11 +51,10 @@ export class Gateway {
     return this.request("POST", `/vms/${vm}:start`, args);
   }
 
-  /** Reads an operation until it has ended; one that has FAILED throws its problem. */
+  /** Waits until an operation has ended; one that has FAILED throws its problem. */
   async finished(operation: Schemas["Operation"]): Promise<Schemas["Operation"]> {
     while (operation.state === "RUNNING") {
-      await new Promise((resolve) => setTimeout(resolve, 1000));
-      operation = await this.request("GET", `/operations/${operation.id}`);
+      operation = await this.request("GET", `/operations/${operation.id}?waitSeconds=60`);
     }
     if (operation.error !== undefined) {
       throw new GatewayError(operation.error);

@@ -40,7 +40,7 @@ type Event struct {
 
 // Position is a point between two events of one feed. The zero Position is of no feed.
 type Position struct {
-	Epoch string // which feed: another one, also of the same login, has another
+	Epoch string // which feed: one that begins anew has another
 	Seq   uint64 // the last event before the point
 }
 

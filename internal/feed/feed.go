@@ -17,12 +17,13 @@ var (
 
 // Feed is what one login sees happen at its backend. It is safe for concurrent use.
 type Feed struct {
-	cfg     *Config
-	backend *backends.Backend
-	epoch   string
-	cancel  context.CancelFunc // of the watcher's context
-	ready   chan struct{}
-	ended   chan struct{}
+	cfg       *Config
+	backend   *backends.Backend
+	epoch     string
+	cancel    context.CancelFunc // of the watcher's context
+	ready     chan struct{}
+	ended     chan struct{}
+	inherited chan struct{} // closed when another feed goes on in this one's place
 
 	// The watcher's alone.
 	known map[backends.ID]*backends.VM
@@ -48,10 +49,22 @@ type leased struct {
 func newFeed(cfg *Config, b *backends.Backend, cancel context.CancelFunc) *Feed {
 	return &Feed{
 		cfg: cfg, backend: b, epoch: rand.Text(), cancel: cancel,
-		ready: make(chan struct{}), ended: make(chan struct{}),
+		ready: make(chan struct{}), ended: make(chan struct{}), inherited: make(chan struct{}),
 		known: map[backends.ID]*backends.VM{}, log: newEventLog(cfg.Log, cfg.LogBytes),
 	}
 }
+
+// inherit makes f, which has not begun, go on where old ended.
+func (f *Feed) inherit(old *Feed) {
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	f.epoch, f.ready, f.down, f.log = old.epoch, old.ready, old.down, old.log.clone()
+	f.known, f.token = old.known, old.token
+	close(old.inherited)
+}
+
+// lostSession reports whether f ended because no session was left.
+func (f *Feed) lostSession() bool { return backends.CodeOf(f.Err()) == backends.BackendSessionEnded }
 
 // Ready is closed once the feed knows all VMs that there are. A change before that gives no event;
 // a position from before that is too old afterwards, so that nobody misses it.
@@ -94,7 +107,8 @@ func (f *Feed) Changed() <-chan struct{} {
 	return f.changed
 }
 
-// Publish appends an event of the caller's. Seq, Time and Backend are set here.
+// Publish appends an event of the caller's. Seq, Time and Backend are set here. A feed that has ended
+// takes none.
 func (f *Feed) Publish(e Event) { f.append([]Event{e}) }
 
 func (f *Feed) append(events []Event) {
@@ -104,6 +118,9 @@ func (f *Feed) append(events []Event) {
 	now := f.cfg.Now().UTC()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.err != nil {
+		return // its heir counts on
+	}
 	for _, e := range events {
 		e.Time, e.Backend = now, f.backend.Name
 		f.log.append(e)

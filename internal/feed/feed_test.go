@@ -295,26 +295,51 @@ var sessionEnded = &backends.Error{Code: backends.BackendSessionEnded, Detail: "
 
 func TestTheBackendEndsTheSession(t *testing.T) {
 	w := newWorld(t, feed.Config{})
-	lease, _ := w.ready()
-	epoch := lease.Feed().Position().Epoch
+	lease, l := w.ready(vm("1", running), vm("2", running))
+	w.step(backends.Batch{Token: "t1", VMs: []*backends.VM{vm("1", stopped)}})
 	w.step(sessionEnded)
 	receive(w.ctx, t, lease.Feed().Ended())
 	if err := lease.Feed().Err(); backends.CodeOf(err) != backends.BackendSessionEnded {
 		t.Errorf("Err is %v", err)
 	}
-	if _, ok := w.feeds.Running(owner); ok {
+	if _, ok := w.feeds.Running(owner); ok || w.feeds.Count() != 0 {
 		t.Error("an ended feed runs")
 	}
+	lease.Feed().Publish(feed.Event{Type: feed.OperationChanged}) // too late
+
 	again := w.acquire("s2")
-	if s := w.began(); s.session.Reveal() != "s2" || s.token != "" {
-		t.Error("the new feed does not watch from the begin with the new session")
-	}
-	if again.Feed().Position().Epoch == epoch {
-		t.Error("a new feed has the old one's epoch")
+	if s := w.began(); s.session.Reveal() != "s2" || s.token != "t1" {
+		t.Error("the new session's feed does not go on where the old one was")
 	}
 	lease.Release()
 	if f, ok := w.feeds.Running(owner); !ok || f != again.Feed() {
 		t.Error("releasing the old feed's lease took the new feed away")
+	}
+	w.step(backends.Batch{Complete: true, VMs: []*backends.VM{vm("1", stopped)}})
+	resumed := &listener{ctx: w.ctx, t: t, feed: again.Feed(), at: l.at}
+	resumed.want(data(feed.VMChanged, vm("1", stopped), "state"), deleted("2"))
+	resumed.none()
+	l.want(data(feed.VMChanged, vm("1", stopped), "state")) // the old feed can be read to its end
+	l.none()
+}
+
+func TestAnEndedFeedIsNotKeptForLong(t *testing.T) {
+	w := newWorld(t, feed.Config{Linger: time.Minute})
+	lease, l := w.ready()
+	w.step(sessionEnded)
+	timer := w.timer()
+	if timer.d != time.Minute {
+		t.Errorf("it is kept for %s", timer.d)
+	}
+	timer.fire()
+	receive(w.ctx, t, timer.stopped)
+	lease.Release()
+	again := w.acquire("s2")
+	if s := w.began(); s.token != "" {
+		t.Errorf("the new feed goes on from token %q", s.token)
+	}
+	if _, _, ok := again.Feed().After(l.at, 0); ok {
+		t.Error("a feed that begins anew knows a position of the old one")
 	}
 }
 

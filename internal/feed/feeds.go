@@ -15,7 +15,8 @@ type Config struct {
 	// that one poll in which every VM changed cuts nobody off. LogBytes bounds their data: 64 MiB.
 	Log      int
 	LogBytes int
-	// Linger is how long a feed goes on that nobody uses: 60 s.
+	// Linger is how long a feed goes on that nobody uses, and how long one that ended with its session
+	// is kept for the owner's next: 60 s.
 	Linger time.Duration
 	// Backoff is how long to wait before the backend is asked again, after attempt failures in a
 	// row (from 0): 0.5 s to 30 s, doubling, of which up to a half is left off by chance.
@@ -74,14 +75,16 @@ type Feeds struct {
 	cfg      *Config
 	watchers sync.WaitGroup
 
-	mu      sync.Mutex // taken before a Feed's
-	running map[string]*Feed
-	closed  bool
+	closing chan struct{}
+
+	mu     sync.Mutex       // taken before a Feed's
+	feeds  map[string]*Feed // by owner; also those that wait for an heir
+	closed bool
 }
 
 // New makes an empty Feeds.
 func New(c Config) *Feeds {
-	return &Feeds{cfg: c.withDefaults(), running: map[string]*Feed{}}
+	return &Feeds{cfg: c.withDefaults(), closing: make(chan struct{}), feeds: map[string]*Feed{}}
 }
 
 // Lease keeps a feed running for one user of it.
@@ -98,13 +101,15 @@ func (l *Lease) Release() { l.release() }
 
 // Acquire gives the feed of owner, which names a user at one backend, and starts it for its first
 // user. All sessions of an owner share one feed: when the backend ends the one it watches with, it
-// goes on with another that is leased. After Close the feed has ended already.
+// goes on with another that is leased. When there is none it ends, and the feed of the owner's next
+// session goes on in its place: positions stay good, and what changed in between is told. After
+// Close the feed has ended already.
 func (fs *Feeds) Acquire(b *backends.Backend, owner string, s backends.Session) *Lease {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	f := fs.running[owner]
+	f := fs.feeds[owner]
 	if f == nil || !f.join(s) {
-		f = fs.start(owner, b, s)
+		f = fs.start(owner, b, s, f)
 	}
 	return &Lease{feed: f, release: sync.OnceFunc(func() {
 		if idle := f.leave(s); idle != nil {
@@ -113,19 +118,23 @@ func (fs *Feeds) Acquire(b *backends.Backend, owner string, s backends.Session) 
 	})}
 }
 
-// start makes a feed with its first user, and runs its watcher. fs is locked.
-func (fs *Feeds) start(owner string, b *backends.Backend, s backends.Session) *Feed {
+// start makes a feed with its first user, and runs its watcher; old, which may be nil, had its place.
+// fs is locked.
+func (fs *Feeds) start(owner string, b *backends.Backend, s backends.Session, old *Feed) *Feed {
 	ctx, cancel := context.WithCancel(backends.WithObserver(context.Background(), fs.cfg.Observe))
 	f := newFeed(fs.cfg, b, cancel)
 	f.join(s)
+	if old != nil && old.lostSession() {
+		f.inherit(old)
+	}
 	if fs.closed {
 		f.end(errClosed)
 		return f
 	}
-	fs.running[owner] = f
+	fs.feeds[owner] = f
 	fs.watchers.Go(func() {
 		f.run(ctx)
-		fs.forget(owner, f)
+		fs.retire(owner, f)
 	})
 	return f
 }
@@ -147,7 +156,18 @@ func (fs *Feeds) stopIdle(owner string, f *Feed, idle <-chan struct{}) {
 	}
 }
 
-func (fs *Feeds) forget(owner string, f *Feed) {
+// retire takes f away, which has ended; one that could have an heir only when nobody has taken its
+// place in time.
+func (fs *Feeds) retire(owner string, f *Feed) {
+	if f.lostSession() {
+		over, stop := fs.cfg.Timer(fs.cfg.Linger)
+		defer stop()
+		select {
+		case <-f.inherited:
+		case <-fs.closing:
+		case <-over:
+		}
+	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	fs.remove(owner, f)
@@ -155,8 +175,8 @@ func (fs *Feeds) forget(owner string, f *Feed) {
 
 // remove takes f away, unless another has its place. fs is locked.
 func (fs *Feeds) remove(owner string, f *Feed) {
-	if fs.running[owner] == f {
-		delete(fs.running, owner)
+	if fs.feeds[owner] == f {
+		delete(fs.feeds, owner)
 	}
 }
 
@@ -164,7 +184,7 @@ func (fs *Feeds) remove(owner string, f *Feed) {
 func (fs *Feeds) Running(owner string) (*Feed, bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	f, ok := fs.running[owner]
+	f, ok := fs.feeds[owner]
 	if !ok || f.Err() != nil {
 		return nil, false
 	}
@@ -175,15 +195,24 @@ func (fs *Feeds) Running(owner string) (*Feed, bool) {
 func (fs *Feeds) Count() int {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	return len(fs.running)
+	n := 0
+	for _, f := range fs.feeds {
+		if f.Err() == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // Close ends every feed and waits until all watchers have returned, or for ctx, whose error it
 // gives then.
 func (fs *Feeds) Close(ctx context.Context) error {
 	fs.mu.Lock()
-	fs.closed = true
-	for owner, f := range fs.running {
+	if !fs.closed {
+		fs.closed = true
+		close(fs.closing)
+	}
+	for owner, f := range fs.feeds {
 		f.end(errClosed)
 		fs.remove(owner, f)
 	}

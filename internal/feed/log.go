@@ -1,5 +1,7 @@
 package feed
 
+import "slices"
+
 // segmentSize is how many events are kept, handed out and forgotten together.
 const segmentSize = 64
 
@@ -48,6 +50,13 @@ func (l *eventLog) forget() {
 func (l *eventLog) restart() {
 	l.next++
 	l.first, l.segments, l.bytes = l.next, nil, 0
+}
+
+// clone is a log that goes on by itself; l must not be written to any more.
+func (l *eventLog) clone() eventLog {
+	c := *l
+	c.segments = slices.Clone(l.segments)
+	return c
 }
 
 // after gives at most limit events behind seq (limit < 1: no limit), fewer when a segment ends; ok

@@ -22,9 +22,10 @@ var pollSteps = []time.Duration{5, 10, 20, 50, 100, 100, 200, 500} // millisecon
 // when not even one look succeeded, or the task vanished.
 func (l *link) follow(ctx context.Context, ref string, limit time.Duration) (*taskRecord, error) {
 	var last *taskRecord
+	patience := ctx // for the pauses only: a look that was begun is waited for
 	if limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
+		patience, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
 	for i := 0; ; i++ {
@@ -35,7 +36,7 @@ func (l *link) follow(ctx context.Context, ref string, limit time.Duration) (*ta
 		case last == nil || gone(err, ref):
 			return nil, err
 		}
-		if last.ended() || !pause(ctx, pollSteps[min(i, len(pollSteps)-1)]*time.Millisecond) {
+		if last.ended() || !pause(patience, pollSteps[min(i, len(pollSteps)-1)]*time.Millisecond) {
 			return last, nil
 		}
 	}

@@ -246,11 +246,13 @@ func actions(allowed []string) []backends.AllowedAction {
 	if allowed == nil {
 		return nil
 	}
-	allowed = slices.Sorted(slices.Values(allowed))
-	all := make([]backends.AllowedAction, len(allowed))
-	for i, raw := range allowed {
+	all := make([]backends.AllowedAction, 0, len(allowed)+1)
+	for _, raw := range slices.Sorted(slices.Values(allowed)) {
 		row, _ := lookUpOperation(raw)
-		all[i] = backends.AllowedAction{Action: row.verb, Raw: raw}
+		all = append(all, backends.AllowedAction{Action: row.verb, Raw: raw})
+		if raw == "unpause" {
+			all = append(all, backends.AllowedAction{Action: "resume", Raw: raw}) // see resume
+		}
 	}
 	return all
 }

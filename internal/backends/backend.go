@@ -36,13 +36,7 @@ func (b *Backend) PathID(id ID) error {
 
 // Do runs a verb. A refusal for the VM's state is explained with one read of the VM.
 func (b *Backend) Do(ctx context.Context, s Session, v Verb, id ID, a Args) (any, error) {
-	if !b.Driver.Can(v) {
-		return nil, b.unsupported(fmt.Sprintf("%s has no way to do %q.", b.DisplayName, v))
-	}
-	if err := b.PathID(id); err != nil {
-		return nil, err
-	}
-	if err := b.checkArgs(a); err != nil {
+	if err := b.checkDo(v, id, a); err != nil {
 		return nil, err
 	}
 	result, err := b.Driver.Do(ctx, s, v, id, a)
@@ -74,10 +68,7 @@ func (b *Backend) Create(ctx context.Context, s Session, members []Change) (*VM,
 
 // Patch changes a VM and reads it.
 func (b *Backend) Patch(ctx context.Context, s Session, id ID, changes []Change) (*VM, error) {
-	if err := b.PathID(id); err != nil {
-		return nil, err
-	}
-	if err := b.checkChanges(changes); err != nil {
+	if err := b.checkPatch(id, changes); err != nil {
 		return nil, err
 	}
 	if len(changes) > 0 {
@@ -118,6 +109,56 @@ func (b *Backend) Read(ctx context.Context, s Session, r Resource, id ID) (any, 
 	return value, nil
 }
 
+// PlanDo says what Do would send.
+func (b *Backend) PlanDo(ctx context.Context, s Session, v Verb, id ID, a Args) (*Plan, error) {
+	if err := b.checkDo(v, id, a); err != nil {
+		return nil, err
+	}
+	return b.plan(func(p Planner) (*Plan, error) { return p.PlanDo(ctx, s, v, id, a) })
+}
+
+// PlanCreate says what Create would send.
+func (b *Backend) PlanCreate(ctx context.Context, s Session, members []Change) (*Plan, error) {
+	if err := b.checkChanges(members); err != nil {
+		return nil, err
+	}
+	return b.plan(func(p Planner) (*Plan, error) { return p.PlanCreate(ctx, s, members) })
+}
+
+// PlanPatch says what Patch would send.
+func (b *Backend) PlanPatch(ctx context.Context, s Session, id ID, changes []Change) (*Plan, error) {
+	if err := b.checkPatch(id, changes); err != nil {
+		return nil, err
+	}
+	return b.plan(func(p Planner) (*Plan, error) { return p.PlanPatch(ctx, s, id, changes) })
+}
+
+func (b *Backend) plan(ask func(Planner) (*Plan, error)) (*Plan, error) {
+	p, ok := b.Driver.(Planner)
+	if !ok {
+		return nil, b.unsupported(b.DisplayName + " cannot tell beforehand what a change would do.")
+	}
+	return ask(p)
+}
+
+// Watch follows all that s may see; see [Watcher].
+func (b *Backend) Watch(ctx context.Context, s Session, token string, emit func(Batch) error) error {
+	w, ok := b.Driver.(Watcher)
+	if !ok {
+		return b.unsupported(b.DisplayName + " cannot be watched.")
+	}
+	return w.Watch(ctx, s, token, emit)
+}
+
+// Cancel asks the backend to give an operation up; see [Canceller].
+func (b *Backend) Cancel(ctx context.Context, s Session, id ID) error {
+	c, ok := b.Driver.(Canceller)
+	if !ok {
+		return b.unsupported(b.DisplayName + " cannot give up what it has begun.")
+	}
+	return c.Cancel(ctx, s, id)
+}
+
 // explain adds where the VM stands to a refusal that its state caused.
 func (b *Backend) explain(ctx context.Context, s Session, id ID, err error) error {
 	e := AsError(err)
@@ -135,6 +176,23 @@ func (b *Backend) explain(ctx context.Context, s Session, id ID, err error) erro
 
 func (b *Backend) unsupported(detail string) error {
 	return &Error{Code: UnsupportedByBackend, Detail: detail, Fault: &Fault{ID: b.Name, Kind: b.Driver.Kind()}}
+}
+
+func (b *Backend) checkDo(v Verb, id ID, a Args) error {
+	if !b.Driver.Can(v) {
+		return b.unsupported(fmt.Sprintf("%s has no way to do %q.", b.DisplayName, v))
+	}
+	if err := b.PathID(id); err != nil {
+		return err
+	}
+	return b.checkArgs(a)
+}
+
+func (b *Backend) checkPatch(id ID, changes []Change) error {
+	if err := b.PathID(id); err != nil {
+		return err
+	}
+	return b.checkChanges(changes)
 }
 
 func (b *Backend) checkArgs(a Args) error {

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,6 +18,9 @@ import (
 
 	"vmgateway/internal/auth"
 	"vmgateway/internal/backends"
+	"vmgateway/internal/feed"
+	"vmgateway/internal/operations"
+	"vmgateway/internal/store"
 )
 
 // Config is what the API is made of. All are required but the last group.
@@ -24,9 +28,14 @@ type Config struct {
 	Contract []byte // the OpenAPI document
 	Backends backends.Registry
 	Sessions *auth.Sessions
-	Log      *zap.Logger
-	Metrics  *prometheus.Registry
-	Docs     http.Handler // the API reference under /docs
+	// Feeds tells what changes, Operations follows what was begun, and Store keeps the answers to
+	// Idempotency-Keys.
+	Feeds      *feed.Feeds
+	Operations *operations.Tracker
+	Store      store.Store
+	Log        *zap.Logger
+	Metrics    *prometheus.Registry
+	Docs       http.Handler // the API reference under /docs
 
 	Limits         map[string]Limits // by backend, for GET /backends
 	MaxBody        int64             // bytes of a request's body; default 1 MiB
@@ -53,7 +62,10 @@ type API struct {
 	log            *zap.Logger
 	backends       backends.Registry
 	sessions       *auth.Sessions
-	operations     *operationStore
+	operations     *operations.Tracker
+	feeds          *feed.Feeds
+	stopping       context.Context // ends when event streams shall
+	stop           context.CancelFunc
 	metrics        *metrics
 	loginsByClient *httprate.RateLimiter
 	loginsByUser   *httprate.RateLimiter
@@ -88,13 +100,15 @@ func New(cfg Config) (*API, error) {
 	}
 	a := &API{
 		cfg: cfg, doc: doc, verbs: customMethods(doc), log: cfg.Log, backends: cfg.Backends, sessions: cfg.Sessions,
-		operations:     newOperationStore(cfg.Now),
+		operations:     cfg.Operations,
+		feeds:          cfg.Feeds,
 		metrics:        newMetrics(cfg.Metrics),
 		loginsByClient: newLoginLimiter(cfg.LoginsPerMin),
 		loginsByUser:   newLoginLimiter(cfg.LoginsPerMin),
 		crossOrigin:    http.NewCrossOriginProtection(),
 		now:            cfg.Now,
 	}
+	a.stopping, a.stop = context.WithCancel(context.Background())
 	for _, origin := range cfg.CORSOrigins {
 		if err := a.crossOrigin.AddTrustedOrigin(origin); err != nil {
 			return nil, fmt.Errorf("CORS origin: %w", err)
@@ -102,6 +116,10 @@ func New(cfg Config) (*API, error) {
 	}
 	return a, a.route()
 }
+
+// Stop ends the event streams, which would otherwise hold up a graceful stop: their listeners go on
+// elsewhere from where they were.
+func (a *API) Stop() { a.stop() }
 
 // route makes a chi route of every operation in the contract.
 func (a *API) route() error {
@@ -120,7 +138,14 @@ func (a *API) route() error {
 				continue
 			}
 			delete(handlers, op.OperationID)
-			r.Method(method, path, a.serve(a.newOperation(method, path, item, op), serve))
+			o := a.newOperation(method, path, item, op)
+			if o.takes("If-Match") {
+				serve = a.matching(serve)
+			}
+			if o.takes(idempotencyName) {
+				serve = a.idempotent(serve)
+			}
+			r.Method(method, path, a.serve(o, serve))
 		}
 	}
 	for id := range handlers {
@@ -153,6 +178,8 @@ func (a *API) handlers() map[string]handler {
 		"instantiateTemplate":  a.instantiate,
 		"listOperations":       a.listOperations,
 		"getOperation":         a.getOperation,
+		"cancelOperation":      a.cancelOperation,
+		"streamEvents":         a.streamEvents,
 		"getHealth":            a.getHealth,
 		"getReadiness":         a.getReadiness,
 		"getPrometheusMetrics": a.metrics.serve,

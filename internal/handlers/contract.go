@@ -39,6 +39,7 @@ func loadContract(text []byte) (*openapi3.T, error) {
 type operation struct {
 	route      *routers.Route
 	query      map[string]bool // names of the query parameters
+	headers    map[string]bool // names of the header parameters
 	token      tokenNeed
 	mediaTypes []string // of the request's body; empty when there is none
 }
@@ -54,13 +55,17 @@ const (
 
 func (a *API) newOperation(method, path string, item *openapi3.PathItem, op *openapi3.Operation) *operation {
 	o := &operation{
-		route: &routers.Route{Spec: a.doc, Path: path, PathItem: item, Method: method, Operation: op},
-		query: make(map[string]bool),
-		token: needOf(a.doc.Security, op.Security),
+		route:   &routers.Route{Spec: a.doc, Path: path, PathItem: item, Method: method, Operation: op},
+		query:   make(map[string]bool),
+		headers: make(map[string]bool),
+		token:   needOf(a.doc.Security, op.Security),
 	}
 	for _, p := range append(slices.Clone(item.Parameters), op.Parameters...) {
-		if p.Value.In == openapi3.ParameterInQuery {
+		switch p.Value.In {
+		case openapi3.ParameterInQuery:
 			o.query[p.Value.Name] = true
+		case openapi3.ParameterInHeader:
+			o.headers[p.Value.Name] = true
 		}
 	}
 	if op.RequestBody != nil {
@@ -71,6 +76,9 @@ func (a *API) newOperation(method, path string, item *openapi3.PathItem, op *ope
 	}
 	return o
 }
+
+// takes reports whether the operation has a header parameter.
+func (o *operation) takes(header string) bool { return o.headers[header] }
 
 func needOf(global openapi3.SecurityRequirements, own *openapi3.SecurityRequirements) tokenNeed {
 	requirements := global
@@ -107,15 +115,16 @@ func (a *API) serve(o *operation, next handler) http.HandlerFunc {
 		for name, values := range answer.header {
 			w.Header()[name] = values
 		}
-		if answer.body == nil {
+		switch body := answer.body.(type) {
+		case nil:
 			w.WriteHeader(answer.status)
-			return
+		case rawBody:
+			body.write(w, answer.status)
+		case stream:
+			body(w, r)
+		default:
+			writeJSON(w, answer.status, "application/json", body)
 		}
-		if raw, ok := answer.body.(rawBody); ok {
-			raw.write(w, answer.status)
-			return
-		}
-		writeJSON(w, answer.status, "application/json", answer.body)
 	}
 }
 

@@ -236,6 +236,7 @@ func (a *API) listVMs(r *http.Request) (reply, error) {
 		return reply{}, err
 	}
 
+	follow := a.cursorOf(r, p.from)
 	g, err := gather(r, a, p, func(ctx context.Context, s source) iter.Seq2[*backends.VM, error] {
 		mine := ask
 		mine.Owner = owners[s.backend.Name]
@@ -256,9 +257,10 @@ func (a *API) listVMs(r *http.Request) (reply, error) {
 	body := struct {
 		VMs           []any             `json:"vms"`
 		NextPageToken string            `json:"nextPageToken,omitempty"`
+		Cursor        string            `json:"cursor,omitempty"`
 		Unreachable   []unreachableBody `json:"unreachable"`
 		Undecodable   []undecodableBody `json:"undecodable"`
-	}{vms, next, g.unreachable, g.undecodable}
+	}{vms, next, follow.String(), g.unreachable, g.undecodable}
 	return reply{status: http.StatusOK, body: body}, nil
 }
 

@@ -17,6 +17,7 @@ type metrics struct {
 	calls    *prometheus.HistogramVec
 	// undecodable counts objects that a list had to leave out, so that a silent gap shows.
 	undecodable *prometheus.CounterVec
+	listeners   prometheus.Gauge
 	handler     http.Handler
 }
 
@@ -36,9 +37,13 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 			Name: "vmgateway_undecodable_objects_total",
 			Help: "Objects in lists that a backend sent and the gateway could not read.",
 		}, []string{"backend"}),
+		listeners: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vmgateway_event_listeners",
+			Help: "Clients that follow /events now.",
+		}),
 		handler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 	}
-	registry.MustRegister(m.requests, m.calls, m.undecodable)
+	registry.MustRegister(m.requests, m.calls, m.undecodable, m.listeners)
 	return m
 }
 

@@ -2,11 +2,9 @@ package handlers
 
 import (
 	"net/http"
-	"slices"
-	"sync"
+	"strconv"
 	"time"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
 	"vmgateway/internal/auth"
@@ -19,7 +17,16 @@ type operationBody struct {
 	Error *Problem `json:"error,omitempty"`
 }
 
-func operationOf(o *backends.Operation) operationBody {
+func operationOf(o *backends.Operation, r *http.Request) operationBody {
+	b := operationBody{Operation: o}
+	if o.Err != nil {
+		b.Error = problem(o.Err, middleware.GetReqID(r.Context()))
+	}
+	return b
+}
+
+// OperationBody is an operation as clients see it, for events: no request asked for those.
+func OperationBody(o *backends.Operation) any {
 	b := operationBody{Operation: o}
 	if o.Err != nil {
 		b.Error = problem(o.Err, "")
@@ -27,84 +34,27 @@ func operationOf(o *backends.Operation) operationBody {
 	return b
 }
 
-const (
-	operationsKept = 10_000
-	operationsFor  = time.Hour // after the end
-)
-
-// operationStore remembers operations, so that one which has ended stays readable after the backend
-// has forgotten it. It is bounded: the oldest that have ended go first.
-type operationStore struct {
-	now   func() time.Time
-	mu    sync.Mutex
-	byID  map[backends.ID]*keptOperation
-	order []backends.ID // oldest first
-}
-
-type keptOperation struct {
-	owner string
-	op    *backends.Operation
-}
-
-func newOperationStore(now func() time.Time) *operationStore {
-	return &operationStore{now: now, byID: make(map[backends.ID]*keptOperation)}
-}
-
-// put keeps what is known of an operation. What has ended does not change any more.
-func (s *operationStore) put(owner string, op *backends.Operation) *backends.Operation {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if kept, ok := s.byID[op.ID]; ok {
-		if !kept.op.Done() {
-			kept.op = op
+// accepted answers a verb that began work: 202 with the operation, or with Prefer: wait=N the ended
+// one, if it ends in time.
+func (a *API) accepted(r *http.Request, t target, op *backends.Operation) (reply, error) {
+	op = a.operations.Started(t.backend, t.login.Owner(), t.session, op)
+	wait, asked, err := preferredWait(r)
+	if err != nil {
+		return reply{}, err
+	}
+	header := http.Header{"Location": {"/operations/" + op.ID.String()}}
+	status := http.StatusAccepted
+	if asked {
+		header.Set("Preference-Applied", appliedWait(wait))
+		// The work goes on whatever becomes of the wait: what is known so far is the answer then.
+		if later, err := a.operations.Wait(r.Context(), t.backend, t.login.Owner(), t.session, op.ID, wait); err == nil {
+			op = later
 		}
-		return kept.op
-	}
-	s.byID[op.ID] = &keptOperation{owner, op}
-	s.order = append(s.order, op.ID)
-	s.shrink()
-	return op
-}
-
-func (s *operationStore) shrink() {
-	old := s.now().Add(-operationsFor)
-	lapsed := func(o *backends.Operation) bool { return o.Done() && o.EndTime != nil && o.EndTime.Before(old) }
-	excess := len(s.order) - operationsKept
-	if excess <= 0 && !lapsed(s.byID[s.order[0]].op) {
-		return
-	}
-	s.order = slices.DeleteFunc(s.order, func(id backends.ID) bool {
-		op := s.byID[id].op
-		if lapsed(op) || excess > 0 {
-			excess--
-			delete(s.byID, id)
-			return true
-		}
-		return false
-	})
-}
-
-func (s *operationStore) get(id backends.ID) (keptOperation, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	kept, ok := s.byID[id]
-	if !ok {
-		return keptOperation{}, false
-	}
-	return *kept, true
-}
-
-// of lists an owner's operations, newest first.
-func (s *operationStore) of(owners []string) []*backends.Operation {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := []*backends.Operation{}
-	for _, id := range slices.Backward(s.order) {
-		if kept := s.byID[id]; slices.Contains(owners, kept.owner) {
-			list = append(list, kept.op)
+		if op.Done() {
+			status = http.StatusOK
 		}
 	}
-	return list
+	return reply{status, operationOf(op, r), header}, nil
 }
 
 // getOperation serves GET /operations/{operation}.
@@ -113,46 +63,61 @@ func (a *API) getOperation(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	kept, ok := a.operations.get(t.id)
-	if ok && kept.owner != t.login.Owner() {
-		return reply{}, &backends.Error{Code: backends.NotFound, Detail: "There is no operation with the id " + chi.URLParam(r, "operation") + "."}
-	}
-	if ok && kept.op.Done() {
-		return reply{status: http.StatusOK, body: a.operationReply(r, kept.op)}, nil
-	}
-	op, err := t.backend.Driver.Operation(r.Context(), t.session, t.id)
+	seconds, err := waitSeconds(r)
 	if err != nil {
-		if ok && backends.CodeOf(err) == backends.NotFound { // the backend has forgotten how it ended
-			end := a.now().UTC()
-			lost := *kept.op
-			lost.State, lost.EndTime, lost.Progress = backends.OperationUnknown, &end, nil
-			lost.Err = &backends.Error{Code: backends.BackendFault, Detail: "The backend no longer knows this operation: read the VM to see what became of it."}
-			return reply{status: http.StatusOK, body: a.operationReply(r, a.operations.put(t.login.Owner(), &lost))}, nil
-		}
 		return reply{}, err
 	}
-	return reply{status: http.StatusOK, body: a.operationReply(r, a.operations.put(t.login.Owner(), op))}, nil
-}
-
-func (a *API) operationReply(r *http.Request, op *backends.Operation) operationBody {
-	b := operationOf(op)
-	if b.Error != nil {
-		b.Error.RequestID = middleware.GetReqID(r.Context())
+	var op *backends.Operation
+	if seconds > 0 {
+		op, err = a.operations.Wait(r.Context(), t.backend, t.login.Owner(), t.session, t.id, seconds)
+	} else {
+		op, err = a.operations.Get(r.Context(), t.backend, t.login.Owner(), t.session, t.id)
 	}
-	return b
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusOK, body: operationOf(op, r)}, nil
 }
 
-// listOperations serves GET /operations: what this gateway remembers of the caller's own.
+// waitSeconds is the parameter of that name, which the contract has settled to be a small number.
+func waitSeconds(r *http.Request) (time.Duration, error) {
+	text := r.URL.Query().Get("waitSeconds")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	return time.Duration(n) * time.Second, err
+}
+
+// cancelOperation serves POST /operations/{operation}:cancel.
+func (a *API) cancelOperation(r *http.Request) (reply, error) {
+	t, err := a.target(r, "operation")
+	if err != nil {
+		return reply{}, err
+	}
+	op, err := a.operations.Cancel(r.Context(), t.backend, t.login.Owner(), t.session, t.id)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusAccepted, operationOf(op, r), http.Header{"Location": {"/operations/" + op.ID.String()}}}, nil
+}
+
+// listOperations serves GET /operations: what the gateway remembers of the caller's own.
 func (a *API) listOperations(r *http.Request) (reply, error) {
+	session := auth.From(r.Context())
 	var owners []string
-	for _, l := range auth.From(r.Context()).Logins {
-		if _, err := auth.From(r.Context()).At(l.Backend); err == nil {
+	for _, l := range session.Logins {
+		if _, err := session.LoginAt(l.Backend); err == nil {
 			owners = append(owners, l.Owner())
 		}
 	}
-	list := []operationBody{}
-	for _, op := range a.operations.of(owners) {
-		list = append(list, a.operationReply(r, op))
+	kept, err := a.operations.List(r.Context(), owners)
+	if err != nil {
+		return reply{}, err
+	}
+	list := make([]operationBody, len(kept))
+	for i, op := range kept {
+		list[i] = operationOf(op, r)
 	}
 	return reply{status: http.StatusOK, body: map[string]any{"operations": list}}, nil
 }

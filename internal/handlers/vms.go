@@ -110,9 +110,14 @@ func (a *API) createVM(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	has := func(d backends.Driver) bool { return writesAll(d, members) }
+	if dryRun(r) {
+		plan, err := b.PlanCreate(r.Context(), session, members)
+		return planned(plan, a.elsewhere(err, has))
+	}
 	vm, err := b.Create(r.Context(), session, members)
 	if err != nil {
-		return reply{}, a.elsewhere(err, func(d backends.Driver) bool { return writesAll(d, members) })
+		return reply{}, a.elsewhere(err, has)
 	}
 	rep := vmReply(http.StatusCreated, vm)
 	rep.header.Set("Location", "/vms/"+vm.ID.String())
@@ -129,9 +134,14 @@ func (a *API) updateVM(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	has := func(d backends.Driver) bool { return writesAll(d, list) }
+	if dryRun(r) {
+		plan, err := t.backend.PlanPatch(r.Context(), t.session, t.id, list)
+		return planned(plan, a.elsewhere(err, has))
+	}
 	vm, err := t.backend.Patch(r.Context(), t.session, t.id, list)
 	if err != nil {
-		return reply{}, a.elsewhere(err, func(d backends.Driver) bool { return writesAll(d, list) })
+		return reply{}, a.elsewhere(err, has)
 	}
 	return vmReply(http.StatusOK, vm), nil
 }
@@ -199,14 +209,21 @@ func (a *API) do(r *http.Request, parameter string, v backends.Verb, args backen
 	if err != nil {
 		return reply{}, err
 	}
+	has := func(d backends.Driver) bool { return d.Can(v) }
+	if _, _, err := preferredWait(r); err != nil {
+		return reply{}, err
+	}
+	if dryRun(r) {
+		plan, err := t.backend.PlanDo(r.Context(), t.session, v, t.id, args)
+		return planned(plan, a.elsewhere(err, has))
+	}
 	result, err := t.backend.Do(r.Context(), t.session, v, t.id, args)
 	if err != nil {
-		return reply{}, a.elsewhere(err, func(d backends.Driver) bool { return d.Can(v) })
+		return reply{}, a.elsewhere(err, has)
 	}
 	switch value := result.(type) {
 	case *backends.Operation:
-		a.operations.put(t.login.Owner(), value)
-		return reply{http.StatusAccepted, operationOf(value), http.Header{"Location": {"/operations/" + value.ID.String()}}}, nil
+		return a.accepted(r, t, value)
 	case *backends.VM:
 		return vmReply(http.StatusOK, value), nil
 	case *backends.Check:
@@ -217,10 +234,10 @@ func (a *API) do(r *http.Request, parameter string, v backends.Verb, args backen
 
 // elsewhere names the backends that have what this one lacks.
 func (a *API) elsewhere(err error, has func(backends.Driver) bool) error {
-	e := backends.AsError(err)
-	if e.Code != backends.UnsupportedByBackend {
+	if err == nil || backends.CodeOf(err) != backends.UnsupportedByBackend {
 		return err
 	}
+	e := backends.AsError(err)
 	named := *e
 	named.SupportedBy = a.backends.Having(has)
 	return &named

@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,7 +29,9 @@ import (
 	"vmgateway/internal/backends/opennebula/onesim"
 	"vmgateway/internal/backends/xenapi"
 	"vmgateway/internal/backends/xenapi/xensim"
+	"vmgateway/internal/feed"
 	"vmgateway/internal/handlers"
+	"vmgateway/internal/operations"
 	"vmgateway/internal/store"
 )
 
@@ -129,8 +132,13 @@ func newWorld(t *testing.T, o options) *world {
 		{Name: "one", DisplayName: "OpenNebula", Driver: oneDriver},
 		{Name: "xen", DisplayName: "XenAPI", Driver: xenDriver},
 	}
+	kept := store.NewMemory(w.clock.Now)
+	feeds := feed.New(feed.Config{})
+	t.Cleanup(func() { feeds.Close(context.Background()) })
+	tracker := operations.New(operations.Config{Store: kept, Feeds: feeds, Now: w.clock.Now, Body: handlers.OperationBody})
+	t.Cleanup(tracker.Close)
 	w.sessions, err = auth.New(auth.Options{
-		Store: store.NewMemory(w.clock.Now), Backends: registry,
+		Store: kept, Backends: registry,
 		Idle: time.Hour, Absolute: 24 * time.Hour, SealKey: auth.NewKey(), Now: w.clock.Now,
 	})
 	if err != nil {
@@ -139,7 +147,7 @@ func newWorld(t *testing.T, o options) *world {
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(w.log), zap.DebugLevel))
 	api, err := handlers.New(handlers.Config{
 		Contract: vmgateway.OpenAPI, Backends: registry, Sessions: w.sessions, Log: log,
-		Metrics: prometheus.NewRegistry(),
+		Metrics: prometheus.NewRegistry(), Feeds: feeds, Operations: tracker, Store: kept,
 		Docs: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			io.WriteString(w, "<html>docs</html>")
@@ -151,6 +159,7 @@ func newWorld(t *testing.T, o options) *world {
 	}
 	server := httptest.NewServer(api)
 	t.Cleanup(server.Close)
+	t.Cleanup(api.Stop)
 	w.url = server.URL
 	t.Cleanup(w.checkLog)
 	return w

@@ -10,8 +10,22 @@ import (
 	"vmgateway/internal/backends"
 )
 
-// Gone is the place of a VM that the backend no longer knows.
-const Gone = "gone"
+// Where a verb can lead beside the backend's places.
+const (
+	Gone     = "gone"     // the backend no longer knows the VM
+	Anywhere = "anywhere" // it depends on more than the place
+	Later    = "later"    // it is accepted, and done only when somebody does something else to the VM
+)
+
+// Sessions is what becomes of several logins of one user.
+type Sessions int
+
+// The kinds of sessions.
+const (
+	OwnSessions   Sessions = iota // each login has its own
+	SharedSession                 // all logins share one, which ends with the first logout
+	NoSessions                    // the backend has none: the password goes along with each call
+)
 
 // Claims is what a backend has and what it does with it, written by hand from the backend's own
 // documents and recordings: never computed from the driver.
@@ -43,7 +57,8 @@ type Claims struct {
 	// Changes tells the methods that change something from those that only look.
 	Changes func(method string) bool
 	// Release is what the driver detects.
-	Release backends.Release
+	Release  backends.Release
+	Sessions Sessions
 }
 
 // Place is one state of a VM in the backend's own words.
@@ -72,6 +87,8 @@ type VerbClaim struct {
 	Way   string // tells apart the rows of one verb: "FORCE"
 	Args  backends.Args
 	Moves []Move
+	// Waits says that the driver waits for the backend on the way, so that time has to pass meanwhile.
+	Waits bool
 	// Unlisted says that the backend accepts it where allowedActions does not name it.
 	Unlisted bool
 }
@@ -127,6 +144,8 @@ type MemberClaim struct {
 	Cleared any
 	// With must go along with it on Create, WithPatch on Patch.
 	With, WithPatch []backends.Change
+	// NoClear says that null is refused, and with which code.
+	NoClear backends.Code
 	// At is the place it is patched in; "" = the first of Places.
 	At string
 	// NoCreate and NoPatch: the backend has no way to, although the contract would let it.
@@ -199,11 +218,11 @@ func testClaims(t *testing.T, b *bench) {
 	for _, v := range c.Verbs {
 		for _, m := range v.Moves {
 			for pattern := range strings.FieldsSeq(m.From) {
-				if !slices.ContainsFunc(c.Places, func(p Place) bool { return named(pattern, p.Name) }) {
+				if v.Verb != backends.VerbInstantiate && !slices.ContainsFunc(c.Places, func(p Place) bool { return named(pattern, p.Name) }) {
 					t.Errorf("the claim of %s names a place that there is not: %s", v.name(), pattern)
 				}
 			}
-			if m.To != "" && m.To != Gone && c.place(m.To).State == "" {
+			if m.To != "" && m.To != Gone && m.To != Anywhere && m.To != Later && c.place(m.To).State == "" {
 				t.Errorf("the claim of %s leads to a place that there is not: %s", v.name(), m.To)
 			}
 		}

@@ -124,6 +124,10 @@ func (b *bench) badValues(t *testing.T, id backends.ID, m backends.Member, c Mem
 func (b *bench) cleared(t *testing.T, id backends.ID, m backends.Member, c MemberClaim) {
 	t.Helper()
 	vm, err := b.backend.Patch(t.Context(), b.session, id, []backends.Change{{Path: m.Path, Value: nil}})
+	if c.NoClear != 0 {
+		b.points(t, err, c.NoClear, backends.Pointer(m.Path))
+		return
+	}
 	if err != nil {
 		t.Errorf("%s cannot be removed: %v", m.Path, err)
 		return

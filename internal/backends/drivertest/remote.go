@@ -30,7 +30,10 @@ func RunRemote(t *testing.T, known func(t *testing.T) World) {
 		{"sessions", alone(testSessions)},
 		{"lists", alone(testLists)},
 	} {
-		t.Run(topic.name, func(t *testing.T) { topic.run(t, known) })
+		t.Run(topic.name, func(t *testing.T) {
+			t.Parallel()
+			topic.run(t, known)
+		})
 	}
 }
 
@@ -46,7 +49,7 @@ func (b *bench) putRemote(t *testing.T, place string) (backends.ID, bool) {
 	}
 	path, _ := b.route(b.whereIs(t, id), place)
 	for _, c := range path {
-		result, err := b.backend.Do(t.Context(), b.session, c.Verb, id, c.Args)
+		result, err := b.backend.Do(t.Context(), b.session, c.Verb, id, b.args(c))
 		if err != nil {
 			t.Logf("on the way to %s, %s is refused: %v", place, c.name(), err)
 			return id, false
@@ -102,7 +105,7 @@ func (b *bench) route(from, to string) ([]VerbClaim, bool) {
 		}
 		for _, c := range b.Claims.Verbs {
 			m := c.move(b.Claims.place(w.at))
-			if spec, _ := backends.LookUp(c.Verb); m.Code != 0 || m.To == "" || m.To == Gone || spec.Answers != backends.AnswersOperation ||
+			if spec, _ := backends.LookUp(c.Verb); m.Code != 0 || m.To == "" || m.To == Gone || m.To == Anywhere || m.To == Later || spec.Answers != backends.AnswersOperation ||
 				c.Verb == backends.VerbInstantiate || slices.Contains(seen, m.To) {
 				continue
 			}
@@ -122,9 +125,7 @@ func (b *bench) discard(t *testing.T, id backends.ID) {
 			b.Remove(t, id.Native)
 			return
 		}
-		force := true
-		ctx := background(t)
-		result, err := b.driver.Do(ctx, b.session, backends.VerbDelete, id, backends.Args{Force: &force, DeleteDisks: true})
+		result, err := b.driver.Do(background(t), b.session, backends.VerbDelete, id, b.deletion())
 		switch code := backends.CodeOf(err); {
 		case err != nil && code != backends.NotFound && code != backends.WrongState:
 			t.Errorf("%s is left behind: %v", id, err)
@@ -134,4 +135,15 @@ func (b *bench) discard(t *testing.T, id backends.ID) {
 			}
 		}
 	})
+}
+
+// deletion is how to delete a VM wherever it is.
+func (b *bench) deletion() backends.Args {
+	var args backends.Args
+	for _, c := range b.Claims.Verbs {
+		if c.Verb == backends.VerbDelete {
+			args = c.Args // the last row is the one with force
+		}
+	}
+	return args
 }

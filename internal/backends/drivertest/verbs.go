@@ -1,8 +1,10 @@
 package drivertest
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -65,44 +67,69 @@ func (b *bench) inTime(t *testing.T, c VerbClaim, p Place) {
 	if to == "" {
 		to = p.Name
 	}
+	if to == Later {
+		b.waits(t, result)
+		return
+	}
 	b.ends(t, c.Verb, id, result, backends.OperationSucceeded)
-	if to == p.Name && p.Waits {
+	if to == Anywhere || to == p.Name && p.Waits {
 		return // what the VM is now depends on when the work of others ended
+	}
+	if p.Waits {
+		b.pass(t) // the work of others ends
 	}
 	b.stands(t, id, to)
 	b.remove(t, id)
 }
 
-// do runs a verb. Where the backend makes calls wait for its own work, time passes meanwhile.
+// do runs a verb. Where the backend makes calls wait for its own work, time passes once it was asked.
 func (b *bench) do(t *testing.T, c VerbClaim, p Place, id backends.ID) (any, error) {
-	if !p.Waits {
-		return b.backend.Do(t.Context(), b.session, c.Verb, id, c.Args)
+	ask := func() (any, error) { return b.backend.Do(t.Context(), b.session, c.Verb, id, b.args(c)) }
+	switch {
+	case p.Waits:
+		asked := make(chan struct{})
+		b.relay.justBefore(b.Claims.Changes, func() { close(asked) })
+		defer b.relay.heal()
+		return b.meanwhile(t, ask, asked)
+	case c.Waits:
+		return b.meanwhile(t, ask, nil)
 	}
-	type outcome struct {
-		result any
-		err    error
-	}
-	asked := make(chan struct{})
-	b.relay.justBefore(b.Claims.Changes, func() { close(asked) })
-	defer b.relay.heal()
-	done := make(chan outcome, 1)
+	return ask()
+}
+
+// meanwhile lets time pass while something is asked for, from the moment that begin is closed; nil is
+// at once.
+func (b *bench) meanwhile(t *testing.T, ask func() (any, error), begin <-chan struct{}) (result any, err error) {
+	done := make(chan struct{})
 	go func() {
-		result, err := b.backend.Do(t.Context(), b.session, c.Verb, id, c.Args)
-		done <- outcome{result, err}
+		defer close(done)
+		result, err = ask()
 	}()
-	select {
-	case <-asked:
-	case o := <-done:
-		return o.result, o.err
+	if begin != nil {
+		select {
+		case <-begin:
+		case <-done:
+			return result, err
+		}
 	}
 	for {
 		select {
-		case o := <-done:
-			return o.result, o.err
-		default:
+		case <-done:
+			return result, err
+		case <-time.After(time.Millisecond): // a call needs real time to arrive; without a pause a day would pass meanwhile
 			b.pass(t)
 		}
 	}
+}
+
+// args are the arguments of a claim. An image's name is taken once only.
+func (b *bench) args(c VerbClaim) backends.Args {
+	a := c.Args
+	if a.ImageName != "" {
+		b.images++
+		a.ImageName = fmt.Sprintf("%s-%d", a.ImageName, b.images)
+	}
+	return a
 }
 
 // refusedHere checks a refusal, which comes at once or as the end of an operation: its code, that it
@@ -145,11 +172,11 @@ func (b *bench) explained(t *testing.T, e *backends.Error, id backends.ID, p Pla
 		t.Errorf("WrongState without the VM's state: %v", e)
 		return
 	}
+	if p.Waits {
+		return // the work of others has gone on meanwhile
+	}
 	if e.State.State != p.State || word(e.State.RawState) != p.raw() {
 		t.Errorf("the refusal says %s (%s), want %s (%s)", e.State.State, word(e.State.RawState), p.State, p.raw())
-	}
-	if p.Waits {
-		return
 	}
 	if vm := b.read(t, id); !reflect.DeepEqual(vm.AllowedActions, e.State.AllowedActions) {
 		t.Errorf("the refusal allows %v, a read %v", e.State.AllowedActions, vm.AllowedActions)
@@ -190,10 +217,26 @@ func (b *bench) ends(t *testing.T, v backends.Verb, id backends.ID, result any, 
 	return end
 }
 
+// waits checks that an operation is still under way after a while.
+func (b *bench) waits(t *testing.T, result any) {
+	t.Helper()
+	op, ok := result.(*backends.Operation)
+	if !ok || op == nil {
+		t.Fatalf("got a %T, want an *Operation", result)
+	}
+	for range 30 {
+		b.pass(t)
+	}
+	later, err := b.driver.Operation(t.Context(), b.session, op.ID)
+	if err != nil || later.State != backends.OperationRunning {
+		t.Errorf("the operation is %s, %v; want %s", dump(later), err, backends.OperationRunning)
+	}
+}
+
 // finish follows an operation to its end, and checks each report on the way.
 func (b *bench) finish(t *testing.T, op *backends.Operation) *backends.Operation {
 	t.Helper()
-	const patience = 300 // steps of the clock
+	const patience = 600 // steps of the clock, or looks
 	first := op
 	for range patience {
 		b.checkOperation(t, first, op)
@@ -244,13 +287,13 @@ func (b *bench) pass(t *testing.T) {
 	}
 	// A daemon that is only known by its URL has its own clock: ask again a little later.
 	select {
-	case <-time.After(pause):
+	case <-time.After(cmp.Or(b.Pause, pause)):
 	case <-t.Context().Done():
 	}
 }
 
 // pause is how long to wait between two looks at a backend whose clock is not in our hands.
-const pause = 20 * time.Millisecond
+const pause = 100 * time.Millisecond
 
 // background is for what must still be done when a test's own context has ended.
 func background(t *testing.T) context.Context { return context.WithoutCancel(t.Context()) }
@@ -267,7 +310,9 @@ func testInstantiate(t *testing.T, b *bench) {
 			t.Fatalf("Read(templates) gives a %T: %v", templates, err)
 		}
 		t.Run(c.name(), func(t *testing.T) {
-			result, err := b.driver.Do(t.Context(), b.session, c.Verb, list[0].ID, c.Args)
+			result, err := b.meanwhile(t, func() (any, error) {
+				return b.driver.Do(t.Context(), b.session, c.Verb, list[0].ID, c.Args)
+			}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

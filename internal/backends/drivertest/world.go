@@ -32,8 +32,8 @@ type World struct {
 
 	// Put makes a VM in a place and gives its native id. nil: by Create and verbs.
 	Put func(t testing.TB, place string) string
-	// Move brings a VM into a place, as somebody else would. nil: cannot.
-	Move func(t testing.TB, native, place string)
+	// Move brings a VM into a place, as somebody else would; false when it has no way to. nil: cannot.
+	Move func(t testing.TB, native, place string) bool
 	// Share lets everybody read a VM and nobody else change it. nil: there is nothing to do.
 	Share func(t testing.TB, native string)
 	// Remove makes a VM disappear. nil: by verbs.
@@ -53,6 +53,9 @@ type World struct {
 
 	// NewPlaces are the places that a VM can be in right after Create; for a World without Put.
 	NewPlaces []string
+
+	// Pause is how long to wait between two looks at a backend whose clock is not in our hands; 0 = 100 ms.
+	Pause time.Duration
 
 	// Crowd is how many VMs a list is tried with; 0 = 500.
 	Crowd int
@@ -125,6 +128,7 @@ type bench struct {
 	driver  backends.Driver
 	backend *backends.Backend
 	session backends.Session
+	images  int // that saveDisk was asked for
 	cannot  int // cases that this World has no way to bring about
 }
 

@@ -1,6 +1,8 @@
 package opennebula_test
 
 import (
+	"path"
+	"slices"
 	"strings"
 
 	"vmgateway/internal/backends"
@@ -164,6 +166,7 @@ type objects struct {
 	name        string       // of the backend
 	first, next *backends.ID // hosts: where VMs are, and where they can go
 	user, group *backends.ID
+	diskless    bool // the VMs that are made have no disk
 }
 
 // verbs has OpenNebula's rows. In places that no row names a verb is refused.
@@ -222,9 +225,9 @@ func verbs(r release, o objects) []drivertest.VerbClaim {
 	}
 	forced := drivertest.VerbClaim{Verb: backends.VerbDelete, Way: "force", Args: backends.Args{Force: &yes}, Moves: []drivertest.Move{move(deletable, "DONE")}}
 	claims = append(claims, deletion, forced)
-	save := drivertest.VerbClaim{Verb: backends.VerbSaveDisk, Args: backends.Args{Disk: "0", ImageName: "conformance-image"},
-		Moves: []drivertest.Move{move("RUNNING"+from(r414, "POWEROFF SUSPENDED")+from(r610, "STOPPED UNDEPLOYED"), "")}}
-	claims = append(claims, save)
+	claims = append(claims, drivertest.VerbClaim{
+		Verb: backends.VerbSaveDisk, Args: backends.Args{Disk: "0", ImageName: "conformance-image"}, Moves: []drivertest.Move{saving(r, o)},
+	})
 	if r >= r414 {
 		two := int64(2)
 		claims = append(claims,
@@ -232,10 +235,39 @@ func verbs(r release, o objects) []drivertest.VerbClaim {
 			drivertest.VerbClaim{Verb: "undeploy", Way: "FORCE", Args: backends.Args{Mode: "FORCE"},
 				Moves: []drivertest.Move{move("RUNNING UNKNOWN POWEROFF"+from(r610, "SHUTDOWN_UNDEPLOY"), "UNDEPLOYED")}},
 			drivertest.VerbClaim{Verb: "resize", Args: backends.Args{VCPUs: &two},
-				Moves: []drivertest.Move{move(neverRan+" POWEROFF UNDEPLOYED"+from(r610, "RUNNING"), "")}},
+				Moves: []drivertest.Move{move("CLONING", drivertest.Anywhere), move(neverRan+" POWEROFF UNDEPLOYED"+from(r610, "RUNNING"), "")}},
 			drivertest.VerbClaim{Verb: backends.VerbInstantiate, Way: "hold", Args: backends.Args{DisplayName: text("conformance-held"), Hold: &yes},
 				Moves: []drivertest.Move{move("template", "HOLD")}},
 		)
+	}
+	return claims
+}
+
+// saving is what saveDisk does: up to 4.12 the disk is saved when the VM is shut down.
+func saving(r release, o objects) drivertest.Move {
+	switch {
+	case r < r414:
+		return drivertest.Move{From: "RUNNING", To: drivertest.Later}
+	case r < r610:
+		return drivertest.Move{From: "RUNNING POWEROFF SUSPENDED"}
+	case o.diskless:
+		return drivertest.Move{From: "RUNNING POWEROFF SUSPENDED STOPPED UNDEPLOYED", Code: backends.NotFound}
+	}
+	return drivertest.Move{From: "RUNNING POWEROFF SUSPENDED STOPPED UNDEPLOYED"}
+}
+
+// known leaves out of each row the places that the release does not have.
+func known(r release, claims []drivertest.VerbClaim) []drivertest.VerbClaim {
+	for _, c := range claims {
+		for i, m := range c.Moves {
+			there := slices.DeleteFunc(strings.Fields(m.From), func(pattern string) bool {
+				return pattern != "template" && !slices.ContainsFunc(places(r), func(p drivertest.Place) bool {
+					ok, err := path.Match(pattern, p.Name)
+					return ok && err == nil
+				})
+			})
+			c.Moves[i].From = strings.Join(there, " ")
+		}
 	}
 	return claims
 }
@@ -247,7 +279,9 @@ func recoveries(r release, recreatable drivertest.Move, deletable string) []driv
 		return nil
 	}
 	unsupported := []drivertest.Move{{From: "*", Code: backends.UnsupportedByBackend}}
-	pending := "*_FAILURE " + transient
+	// What oned answers with success without doing anything is claimed to be refused: failing what has failed, and asking
+	// drivers again that were not asked. Source: src/lcm/LifeCycleActions.cc, recover and retry.
+	retried := "PROLOG* BOOT* MIGRATE SAVE_* EPILOG* SHUTDOWN*"
 	var claims []drivertest.VerbClaim
 	for _, row := range []struct {
 		outcome string
@@ -255,8 +289,8 @@ func recoveries(r release, recreatable drivertest.Move, deletable string) []driv
 		moves   []drivertest.Move
 	}{
 		{"FAILURE", r414, []drivertest.Move{{From: transient, To: drivertest.Anywhere}}},
-		{"SUCCESS", r414, []drivertest.Move{{From: pending + " UNKNOWN", To: drivertest.Anywhere}}},
-		{"RETRY", r414, []drivertest.Move{{From: pending, To: drivertest.Anywhere}}},
+		{"SUCCESS", r414, []drivertest.Move{{From: transient + " *_FAILURE UNKNOWN", To: drivertest.Anywhere}}},
+		{"RETRY", r414, []drivertest.Move{{From: retried, To: drivertest.Anywhere}}},
 		{"DELETE", r512, []drivertest.Move{{From: deletable, To: "DONE"}}},
 		{"RECREATE", r512, []drivertest.Move{recreatable}},
 		{"DELETE_DB", r512, []drivertest.Move{{From: deletable, To: "DONE"}}},
@@ -304,23 +338,15 @@ func members(r release, o objects) []drivertest.MemberClaim {
 		{Path: "boot.pv.args", Value: `root=/dev/vda1 quiet="a b"`, NoPatch: r < r512, WithPatch: booting},
 		{Path: "boot.hvm.params", Value: map[string]*string{"order": text("disk0,nic0"), "firmware": text("BIOS")}, NoPatch: r < r512,
 			WithPatch: []backends.Change{{Path: "boot.pv.kernel", Value: "/boot/vmlinuz"}}, Bad: []any{map[string]*string{"color": text("red")}}},
-		{Path: "platform", Value: map[string]*string{"ACPI": text("yes"), "PAE": text("no")}, NoPatch: r < r512, NoClear: noEmptySection(r)},
+		{Path: "platform", Value: map[string]*string{"ACPI": text("yes"), "PAE": text("no")}, NoPatch: r < r512},
 		{Path: "placement.requirements", Value: `ARCH = "x86_64" & FREE_CPU > 5`, NoPatch: r < r414},
 		{Path: "placement.rank", Value: "FREE_MEMORY * 2", NoPatch: r < r414},
 		{Path: "annotations", Value: map[string]*string{"TEAM": text("web"), "COST_CENTRE": text("4711")}, NoPatch: r < r414,
 			Bad: []any{map[string]*string{"a b": text("x")}, map[string]*string{"CPU": text("64")}, map[string]*string{"ERROR": text("x")}}},
-		{Path: "opennebula.template", Value: "NAME = \"conformance-raw\"\nCPU = 0.1\nMEMORY = 64\n", Unread: true},
+		{Path: "opennebula.template", Value: "CPU = 0.1\nMEMORY = 64\n", Unread: true},
 		{Path: "opennebula.permissions", Value: backends.PermissionsPatch{Group: backends.PermissionBitsPatch{Use: &on}, Other: backends.PermissionBitsPatch{Use: &on}},
 			Reads: map[string]any{"group": map[string]any{"use": true}, "other": map[string]any{"use": true}, "owner": map[string]any{"use": true, "manage": true}}},
 	}
-}
-
-// noEmptySection: since 6.2 one.vm.updateconf merges, and has no way to say an empty section.
-func noEmptySection(r release) backends.Code {
-	if r >= r610 {
-		return backends.Unprocessable
-	}
-	return 0
 }
 
 var lackingMembers = strings.Fields(`template cpu.params memory.dynamicMinBytes memory.staticMinBytes boot.domainType
@@ -348,7 +374,7 @@ func resources(r release) (has []drivertest.ResourceClaim, lacks []backends.Reso
 func claims(r release, o objects) drivertest.Claims {
 	has, lacks := resources(r)
 	c := drivertest.Claims{
-		Places: places(r), Verbs: verbs(r, o), LacksVerbs: lacking(r), Members: members(r, o), LacksMembers: lackingMembers,
+		Places: places(r), Verbs: known(r, verbs(r, o)), LacksVerbs: lacking(r), Members: members(r, o), LacksMembers: lackingMembers,
 		Resources: has, LacksResources: lacks,
 		Create: []backends.Change{{Path: "cpu.share", Value: 0.1}, {Path: "memory.dynamicMaxBytes", Value: int64(64 * mib)}},
 		HalfWay: []backends.Change{
@@ -362,6 +388,12 @@ func claims(r release, o objects) drivertest.Claims {
 			return (strings.HasPrefix(method, "one.vm.") && verb != "info" && verb != "monitoring") || verb == "instantiate"
 		},
 		Release: backends.Release{Product: "OpenNebula", Version: releases[r]},
+	}
+	switch {
+	case r == r38:
+		c.Sessions = drivertest.NoSessions
+	case r < r512:
+		c.Sessions = drivertest.SharedSession
 	}
 	return c
 }

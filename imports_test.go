@@ -27,7 +27,8 @@ var rooms = map[string]room{
 		ours: []string{
 			"", "internal/auth", "internal/backends", "internal/backends/opennebula",
 			"internal/backends/opennebula/onesim", "internal/backends/xenapi",
-			"internal/backends/xenapi/xensim", "internal/handlers", "internal/store",
+			"internal/backends/xenapi/xensim", "internal/feed", "internal/handlers",
+			"internal/operations", "internal/store",
 		},
 		theirs: []string{
 			"github.com/go-viper/mapstructure/v2", "github.com/knadh/koanf",
@@ -35,7 +36,10 @@ var rooms = map[string]room{
 		},
 	},
 	"internal/handlers": {
-		ours: []string{"internal/auth", "internal/backends", "internal/backends/query"},
+		ours: []string{
+			"internal/auth", "internal/backends", "internal/backends/query", "internal/feed",
+			"internal/operations", "internal/store",
+		},
 		theirs: []string{
 			"github.com/getkin/kin-openapi", "github.com/go-chi/chi/v5", "github.com/go-chi/cors",
 			"github.com/go-chi/httprate", "github.com/prometheus/client_golang", "go.uber.org/zap",
@@ -48,7 +52,10 @@ var rooms = map[string]room{
 	"internal/feed": {
 		ours: []string{"internal/backends"},
 	},
-	"internal/store":          {},
+	"internal/operations": {
+		ours: []string{"internal/backends", "internal/feed", "internal/store"},
+	},
+	"internal/store":          {theirs: []string{"github.com/redis/go-redis/v9"}},
 	"internal/backends":       {},
 	"internal/backends/query": {},
 	"internal/backends/wire":  {theirs: []string{"github.com/kolo/xmlrpc"}},

@@ -55,10 +55,11 @@ var rooms = map[string]room{
 	"internal/operations": {
 		ours: []string{"internal/backends", "internal/feed", "internal/store"},
 	},
-	"internal/store":          {theirs: []string{"github.com/redis/go-redis/v9"}},
-	"internal/backends":       {},
-	"internal/backends/query": {},
-	"internal/backends/wire":  {theirs: []string{"github.com/kolo/xmlrpc"}},
+	"internal/store":           {theirs: []string{"github.com/redis/go-redis/v9"}},
+	"internal/store/storetest": {ours: []string{"internal/store"}},
+	"internal/backends":        {},
+	"internal/backends/query":  {},
+	"internal/backends/wire":   {theirs: []string{"github.com/kolo/xmlrpc"}},
 	"internal/backends/opennebula": {
 		ours: []string{"internal/backends", "internal/backends/wire"},
 	},

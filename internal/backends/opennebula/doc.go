@@ -14,5 +14,6 @@
 //	how a member is created or patched            members.go, changes.go
 //	how a value is put into a template            template.go
 //	a record's element → a member of backends.VM  record.go, vm.go
-//	how one bad VM does not spoil a list          list.go
+//	how one bad VM does not spoil a list          sweep.go
+//	what differs since the poll before            watch.go
 package opennebula

@@ -36,6 +36,10 @@ type Config struct {
 	// TokenLifetime is how long a login token lives when nobody revokes it; 0 = 24 h. oned may
 	// shorten it (MAX_TOKEN_TIME). Tokens survive a restart of oned and of the gateway.
 	TokenLifetime time.Duration
+	// PollInterval is the time between two polls of a watch; 0 = 2 s.
+	PollInterval time.Duration
+	// Timer is the clock that Watch waits by: nil = time's. Its second result gives the timer up.
+	Timer func(time.Duration) (<-chan time.Time, func())
 }
 
 // Driver speaks to one OpenNebula. See [backends.Driver] for its methods.
@@ -56,14 +60,18 @@ func New(cfg Config) (*Driver, error) {
 	if len(cfg.Endpoints) == 0 || slices.Contains(cfg.Endpoints, nil) {
 		return nil, errors.New("opennebula: an endpoint is missing, such as http://127.0.0.1:2633/RPC2")
 	}
-	if cfg.MaxConns < 0 || cfg.Timeout < 0 || cfg.MaxReply < 0 || cfg.TokenLifetime < 0 {
+	if cfg.MaxConns < 0 || cfg.Timeout < 0 || cfg.MaxReply < 0 || cfg.TokenLifetime < 0 || cfg.PollInterval < 0 {
 		return nil, errors.New("opennebula: limits and times cannot be negative")
 	}
 	cfg.MaxConns = orElse(cfg.MaxConns, maxConns)
 	cfg.Timeout = orElse(cfg.Timeout, defaultTimeout)
 	cfg.TokenLifetime = orElse(cfg.TokenLifetime, defaultTokenLifetime)
+	cfg.PollInterval = orElse(cfg.PollInterval, defaultPollInterval)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Timer == nil {
+		cfg.Timer = timer
 	}
 	d := &Driver{cfg: cfg}
 	for _, u := range cfg.Endpoints {
@@ -73,6 +81,11 @@ func New(cfg Config) (*Driver, error) {
 		}))
 	}
 	return d, nil
+}
+
+func timer(d time.Duration) (<-chan time.Time, func()) {
+	t := time.NewTimer(d)
+	return t.C, func() { t.Stop() }
 }
 
 func orElse[T comparable](value, fallback T) T {

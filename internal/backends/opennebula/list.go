@@ -7,7 +7,6 @@ import (
 	"math"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"vmgateway/internal/backends"
@@ -155,18 +154,25 @@ type lister struct {
 	yield    func(*backends.VM, error) bool
 }
 
-// all lists a pool in one call. It reports whether to go on.
-func (l *lister) all(q query) bool {
-	doc, err := l.d.document(l.ctx, l.s, q.request(fromStart, toEnd), "VM_POOL")
-	if poisoned(err) {
-		return l.halves(q, 0, math.MaxInt32)
+func (l *lister) sweep() *sweep {
+	return &sweep{
+		d: l.d, ctx: l.ctx, s: l.s, each: l.element,
+		bad: func(id int, err error) bool {
+			return l.yield(nil, &backends.Undecodable{ID: l.d.id(id), Err: err})
+		},
 	}
-	if err != nil {
-		l.yield(nil, err)
-		return false
-	}
-	return l.pool(doc)
 }
+
+// ended yields what ended a list early. It reports whether to go on.
+func (l *lister) ended(err error) bool {
+	if err != nil && !errors.Is(err, errEnough) {
+		l.yield(nil, err)
+	}
+	return err == nil
+}
+
+// all lists a pool in one call. It reports whether to go on.
+func (l *lister) all(q query) bool { return l.ended(l.sweep().all(q)) }
 
 // whole lists whole VMs: which there are first, and then range by range. The ranges leave no gap,
 // so that a VM whose id the first list could not tell is met in the second.
@@ -200,7 +206,7 @@ func (l *lister) whole(q query) {
 	}
 	q.method = "one.vmpool.infoextended"
 	for _, part := range ranges(ids, q.newest) {
-		if !l.span(q, part.from, part.to) {
+		if !l.ended(l.sweep().span(q, part)) {
 			return
 		}
 	}
@@ -212,7 +218,7 @@ type part struct{ from, to int }
 // ranges cuts all ids there can be into parts with extendedChunk of ids in each.
 func ranges(ids []int, newestFirst bool) []part {
 	slices.Sort(ids)
-	parts := []part{{0, math.MaxInt32}}
+	parts := []part{everyID}
 	for i := extendedChunk; i < len(ids); i += extendedChunk {
 		parts[len(parts)-1].to = ids[i] - 1
 		parts = append(parts, part{ids[i], math.MaxInt32})
@@ -236,69 +242,37 @@ func (l *lister) oneByOne(ids []int) {
 	}
 }
 
-// span lists a range of ids, both ends included.
-func (l *lister) span(q query, from, to int) bool {
-	doc, err := l.d.document(l.ctx, l.s, q.request(from, to), "VM_POOL")
+// element is one VM of the answer.
+func (l *lister) element(e wire.Element, err error) bool {
+	var m *machine
+	if err == nil {
+		m, err = parseMachine(e)
+	}
 	switch {
-	case poisoned(err) && from < to:
-		return l.halves(q, from, to)
-	case poisoned(err):
-		return l.yield(nil, &backends.Undecodable{ID: l.d.id(from), Err: err})
 	case err != nil:
-		l.yield(nil, err)
-		return false
+		return l.yield(nil, &backends.Undecodable{ID: l.d.idOf(e), Err: err})
+	case l.hideDone && m.at.state == stDone:
+		return true
 	}
-	return l.pool(doc)
-}
-
-// halves isolates a VM that makes every list which has it fail, for everybody: one that holds a
-// character beyond the BMP. At most 62 calls for each, most of them with an empty answer.
-func (l *lister) halves(q query, from, to int) bool {
-	middle := from + (to-from)/2
-	low := func() bool { return l.span(q, from, middle) }
-	high := func() bool { return l.span(q, middle+1, to) }
-	if q.newest {
-		return high() && low()
-	}
-	return low() && high()
-}
-
-// poisoned reports whether oned could not put its answer into words.
-func poisoned(err error) bool {
-	f, ok := errors.AsType[*wire.Fault](err)
-	return ok && f.Code == faultNotCompleted
-}
-
-func (l *lister) pool(doc wire.Element) bool {
-	for e, err := range doc.Each("VM") {
-		var m *machine
-		if err == nil {
-			m, err = parseMachine(e)
-		}
-		switch {
-		case err != nil:
-			if !l.yield(nil, &backends.Undecodable{ID: l.d.idOf(e), Err: err}) {
-				return false
-			}
-		case l.hideDone && m.at.state == stDone:
-		case !l.yield(l.d.vm(m, l.view, l.r), nil):
-			return false
-		}
-	}
-	return true
+	return l.yield(l.d.vm(m, l.view, l.r), nil)
 }
 
 var firstID = regexp.MustCompile(`<ID>([0-9]{1,10})</ID>`)
 
-// idOf finds the id in what is left of a damaged VM; the zero ID when there is none.
+// idOf is the id of a damaged VM; the zero ID when there is none left.
 func (d *Driver) idOf(e wire.Element) backends.ID {
-	match := firstID.FindSubmatch(e.Raw())
-	if match == nil {
-		return backends.ID{}
-	}
-	n, err := strconv.Atoi(string(match[1]))
-	if err != nil || n > math.MaxInt32 {
+	n, ok := findID(e)
+	if !ok {
 		return backends.ID{}
 	}
 	return d.id(n)
+}
+
+// findID finds the id in what is left of a damaged VM.
+func findID(e wire.Element) (int, bool) {
+	match := firstID.FindSubmatch(e.Raw())
+	if match == nil {
+		return 0, false
+	}
+	return number(string(match[1]))
 }

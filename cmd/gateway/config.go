@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"flag"
@@ -33,6 +34,7 @@ type config struct {
 	TLS            listenTLS       `koanf:"tls"`
 	Log            logConfig       `koanf:"log"`
 	Backends       []backendConfig `koanf:"backends"`
+	Store          storeConfig     `koanf:"store"`
 	Sessions       sessionConfig   `koanf:"sessions"`
 	Logins         loginConfig     `koanf:"logins"`
 	CORS           corsConfig      `koanf:"cors"`
@@ -68,8 +70,11 @@ type backendTLS struct {
 	ServerName string `koanf:"serverName"`
 }
 
+type storeConfig struct {
+	URL string `koanf:"url"` // memory:, redis://…, rediss://…
+}
+
 type sessionConfig struct {
-	Store          string        `koanf:"store"` // memory
 	Idle           time.Duration `koanf:"idle"`
 	Absolute       time.Duration `koanf:"absolute"`
 	SealingKey     string        `koanf:"sealingKey"` // base64 of 32 bytes
@@ -101,7 +106,8 @@ func defaults() config {
 	return config{
 		Listen:   "127.0.0.1:8080",
 		Log:      logConfig{Level: "info", Format: "json"},
-		Sessions: sessionConfig{Store: "memory", Idle: time.Hour, Absolute: 24 * time.Hour},
+		Store:    storeConfig{URL: "memory:"},
+		Sessions: sessionConfig{Idle: time.Hour, Absolute: 24 * time.Hour},
 		Logins:   loginConfig{PerMinute: 20},
 		Limits:   limitConfig{BodyBytes: 1 << 20, HeaderBytes: 32 << 10},
 		Timeouts: timeoutConfig{
@@ -194,7 +200,7 @@ func loadConfig(f flags, environ []string) (config, error) {
 	if err != nil {
 		mistakes = append(mistakes, err)
 	} else {
-		mistakes = append(mistakes, cfg.check(f.demo)...)
+		mistakes = append(mistakes, cfg.check(f.demo || f.healthCheck)...)
 	}
 	if len(mistakes) > 0 {
 		return cfg, fmt.Errorf("the configuration is not valid:\n%w", errors.Join(mistakes...))
@@ -239,13 +245,13 @@ func envName(key string) string {
 }
 
 // check tells every mistake, each with the key it is about.
-func (c *config) check(demo bool) []error {
+func (c *config) check(withoutBackends bool) []error {
 	var m mistakes
 	m.check("listen", checkAddress(c.Listen))
-	m.require("tls", (c.TLS.CertFile == "") == (c.TLS.KeyFile == ""), "certFile and keyFile go together")
+	m.check("tls", c.TLS.check())
 	m.require("log.level", slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "expected debug, info, warn or error")
 	m.require("log.format", slices.Contains([]string{"json", "console"}, c.Log.Format), "expected json or console")
-	m.require("sessions.store", c.Sessions.Store == "memory", "expected memory")
+	m.check("store.url", c.Store.check(c.Sessions))
 	m.require("sessions.idle", c.Sessions.Idle >= time.Minute, "expected a minute at least")
 	m.require("sessions.absolute", c.Sessions.Absolute >= c.Sessions.Idle, "expected at least sessions.idle")
 	_, err := c.Sessions.key()
@@ -266,7 +272,7 @@ func (c *config) check(demo bool) []error {
 	} {
 		m.require("timeouts."+key, d > 0, "expected a positive duration, such as 30s")
 	}
-	if !demo {
+	if !withoutBackends {
 		m.require("backends", len(c.Backends) > 0, "expected one at least (or start with -demo)")
 	}
 	seen := make(map[string]bool)
@@ -322,6 +328,29 @@ func checkOrigin(origin string) error {
 	u, err := url.Parse(origin)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Path != "" {
 		return errors.New("expected an origin, such as https://console.example.org (no path, no *)")
+	}
+	return nil
+}
+
+func (t listenTLS) check() error {
+	if t == (listenTLS{}) {
+		return nil
+	}
+	if t.CertFile == "" || t.KeyFile == "" {
+		return errors.New("certFile and keyFile go together")
+	}
+	_, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+	return err
+}
+
+// check tells whether the store can be used. One that others share needs a key that they share.
+func (s storeConfig) check(sessions sessionConfig) error {
+	u, err := url.Parse(s.URL)
+	if err != nil || !slices.Contains([]string{"memory", "redis", "rediss"}, u.Scheme) {
+		return errors.New("expected memory:, or redis://host:port/number, or rediss://…") // not the text: it may hold a password
+	}
+	if u.Scheme != "memory" && sessions.SealingKey == "" && sessions.SealingKeyFile == "" {
+		return errors.New("a shared store needs sessions.sealingKeyFile: what it holds has to be readable after a restart")
 	}
 	return nil
 }

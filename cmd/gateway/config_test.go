@@ -59,7 +59,8 @@ func TestConfigTellsAllMistakes(t *testing.T) {
 listen: nowhere
 log: {level: loud, format: xml}
 tls: {certFile: cert.pem}
-sessions: {store: disk, idle: 1s, absolute: 0s, sealingKey: short}
+store: {url: 'disk:/x'}
+sessions: {idle: 1s, absolute: 0s, sealingKey: short}
 logins: {perMinute: 0}
 cors: {origins: ["*"]}
 trustedProxies: [10.0.0.1]
@@ -73,7 +74,7 @@ backends:
 		t.Fatal("accepted")
 	}
 	for _, want := range []string{
-		"VMGATEWAY_FROB", "listen:", "log.level:", "log.format:", "tls:", "sessions.store:", "sessions.idle:", "sessions.absolute:",
+		"VMGATEWAY_FROB", "listen:", "log.level:", "log.format:", "tls:", "store.url:", "sessions.idle:", "sessions.absolute:",
 		"sessions: the sealing key", "logins.perMinute:", "cors.origins[0]:", "trustedProxies[0]:", "timeouts.read:",
 		"backends[0].id:", "backends[0].kind:", "backends[0].endpoints:", "backends[1].endpoints[0]:", "backends[1].endpoints[1]:",
 		"backends[1].maxConnections:", "backends[1].tls:", "backends[2].id:", "backends[2].tls:",

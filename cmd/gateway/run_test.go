@@ -143,7 +143,7 @@ func TestHealthCheck(t *testing.T) {
 	d := startDemo(t)
 	address := strings.TrimPrefix(d.info.URL, "http://")
 	check := func() error {
-		return run(t.Context(), []string{"-health-check", "-demo", "-listen", address}, func() []string { return nil }, io.Discard, io.Discard)
+		return run(t.Context(), []string{"-health-check", "-listen", address}, func() []string { return nil }, io.Discard, io.Discard)
 	}
 	if err := check(); err != nil {
 		t.Errorf("alive: %v", err)

@@ -23,7 +23,9 @@ import (
 	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/opennebula"
 	"vmgateway/internal/backends/xenapi"
+	"vmgateway/internal/feed"
 	"vmgateway/internal/handlers"
+	"vmgateway/internal/operations"
 	"vmgateway/internal/store"
 )
 
@@ -73,6 +75,9 @@ type server struct {
 	cfg      config
 	log      *zap.Logger
 	sessions *auth.Sessions
+	feeds    *feed.Feeds
+	tracker  *operations.Tracker
+	api      *handlers.API
 	http     *http.Server
 }
 
@@ -92,8 +97,12 @@ func newServer(cfg config, log *zap.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	kept, err := newStore(cfg.Store)
+	if err != nil {
+		return nil, err
+	}
 	sessions, err := auth.New(auth.Options{
-		Store: store.NewMemory(time.Now), Backends: registry,
+		Store: kept, Backends: registry,
 		Idle: cfg.Sessions.Idle, Absolute: cfg.Sessions.Absolute, SealKey: key,
 	})
 	if err != nil {
@@ -101,8 +110,20 @@ func newServer(cfg config, log *zap.Logger) (*server, error) {
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	feeds := feed.New(feed.Config{Health: func(backend string, err error) {
+		if err != nil {
+			log.Warn("a backend cannot be watched", zap.String("backend", backend), zap.Error(err))
+			return
+		}
+		log.Info("a backend can be watched again", zap.String("backend", backend))
+	}})
+	tracker := operations.New(operations.Config{
+		Store: kept, Feeds: feeds, Body: handlers.OperationBody,
+		Report: func(err error) { log.Warn("an operation cannot be followed", zap.Error(err)) },
+	})
 	api, err := handlers.New(handlers.Config{
 		Contract: vmgateway.OpenAPI, Backends: registry, Sessions: sessions, Log: log, Metrics: metrics,
+		Feeds: feeds, Operations: tracker, Store: kept,
 		Docs:   swaggerui.NewWithConfig(swgui.Config{HideCurl: false})("VM gateway", "/openapi.json", "/docs/"),
 		Limits: limits, MaxBody: cfg.Limits.BodyBytes, LoginsPerMin: cfg.Logins.PerMinute,
 		CORSOrigins: cfg.CORS.Origins, TrustedProxies: cfg.TrustedProxies,
@@ -110,7 +131,7 @@ func newServer(cfg config, log *zap.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &server{cfg: cfg, log: log, sessions: sessions, http: &http.Server{
+	s := &server{cfg: cfg, log: log, sessions: sessions, feeds: feeds, tracker: tracker, api: api, http: &http.Server{
 		Handler:           api,
 		ReadHeaderTimeout: cfg.Timeouts.ReadHeader,
 		ReadTimeout:       cfg.Timeouts.Read,
@@ -118,7 +139,16 @@ func newServer(cfg config, log *zap.Logger) (*server, error) {
 		IdleTimeout:       cfg.Timeouts.Idle,
 		MaxHeaderBytes:    cfg.Limits.HeaderBytes,
 		ErrorLog:          zap.NewStdLog(log),
-	}}, nil
+	}}
+	s.http.RegisterOnShutdown(api.Stop)
+	return s, nil
+}
+
+func newStore(c storeConfig) (store.Store, error) {
+	if c.URL == "memory:" {
+		return store.NewMemory(time.Now), nil
+	}
+	return store.NewRedis(store.RedisConfig{URL: c.URL, Prefix: "vmgateway:"})
 }
 
 func newDriver(b backendConfig) (backends.Driver, error) {
@@ -181,6 +211,8 @@ func (s *server) stop() error {
 	if err != nil {
 		err = fmt.Errorf("requests were cut: %w", errors.Join(err, s.http.Close()))
 	}
+	s.tracker.Close()
+	err = errors.Join(err, s.feeds.Close(ctx))
 	if ended := s.sessions.Shutdown(ctx); ended != nil {
 		s.log.Warn("not every backend could be told of the logouts", zap.Error(ended))
 	}
@@ -196,6 +228,9 @@ func (s *server) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			if err := s.api.Sweep(ctx); err != nil {
+				s.log.Warn("old answers cannot be dropped", zap.Error(err))
+			}
 			if n, err := s.sessions.Sweep(ctx); err != nil {
 				s.log.Warn("not every backend could be told of a logout", zap.Error(err))
 			} else if n > 0 {

@@ -139,6 +139,8 @@ func TestBadBodies(t *testing.T) {
 		{"a body for a call without one", "GET", "/vms", `{}`, "", 400, "INVALID_ARGUMENT", ""},
 		{"unknown parameter", "GET", "/vms?frob=1", nil, "", 400, "INVALID_ARGUMENT", "frob"},
 		{"a parameter twice", "GET", "/vms?view=ID&view=FULL", nil, "", 400, "INVALID_ARGUMENT", "view"},
+		{"a boolean in another spelling", "POST", "/vms/one.1:start?validateOnly=1", nil, "", 400, "INVALID_ARGUMENT", "validateOnly"},
+		{"a boolean in another spelling", "DELETE", "/vms/one.1?force=TRUE", nil, "", 400, "INVALID_ARGUMENT", "force"},
 		{"unknown view", "GET", "/vms?view=EVERYTHING", nil, "", 400, "INVALID_ARGUMENT", "view"},
 		{"page size", "GET", "/vms?pageSize=0", nil, "", 400, "INVALID_ARGUMENT", "pageSize"},
 		{"page size", "GET", "/vms?pageSize=x", nil, "", 400, "INVALID_ARGUMENT", "pageSize"},

@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"sort"
@@ -38,7 +39,7 @@ func loadContract(text []byte) (*openapi3.T, error) {
 // operation is one operation of the contract, with what a request needs of it at hand.
 type operation struct {
 	route      *routers.Route
-	query      map[string]bool // names of the query parameters
+	query      map[string]*openapi3.Parameter
 	headers    map[string]bool // names of the header parameters
 	token      tokenNeed
 	mediaTypes []string // of the request's body; empty when there is none
@@ -56,14 +57,14 @@ const (
 func (a *API) newOperation(method, path string, item *openapi3.PathItem, op *openapi3.Operation) *operation {
 	o := &operation{
 		route:   &routers.Route{Spec: a.doc, Path: path, PathItem: item, Method: method, Operation: op},
-		query:   make(map[string]bool),
+		query:   make(map[string]*openapi3.Parameter),
 		headers: make(map[string]bool),
 		token:   needOf(a.doc.Security, op.Security),
 	}
 	for _, p := range append(slices.Clone(item.Parameters), op.Parameters...) {
 		switch p.Value.In {
 		case openapi3.ParameterInQuery:
-			o.query[p.Value.Name] = true
+			o.query[p.Value.Name] = p.Value
 		case openapi3.ParameterInHeader:
 			o.headers[p.Value.Name] = true
 		}
@@ -156,18 +157,8 @@ func (a *API) backendEnded(r *http.Request, err error) {
 // check holds a request against its operation: parameters, and the body.
 func (o *operation) check(r *http.Request) error {
 	query := r.URL.Query()
-	var unknown []backends.FieldError
-	for name, values := range query {
-		switch {
-		case !o.query[name]:
-			unknown = append(unknown, backends.FieldError{Parameter: clip(name), Detail: "there is no such parameter here"})
-		case len(values) > 1:
-			unknown = append(unknown, backends.FieldError{Parameter: name, Detail: "given more than once"})
-		}
-	}
-	if len(unknown) > 0 {
-		sort.Slice(unknown, func(i, j int) bool { return unknown[i].Parameter < unknown[j].Parameter })
-		return &backends.Error{Code: backends.InvalidArgument, Detail: "The query parameter " + unknown[0].Parameter + " is wrong: " + unknown[0].Detail + ".", Fields: unknown}
+	if err := o.checkOnce(query, r.Header); err != nil {
+		return err
 	}
 	if err := o.checkMediaType(r); err != nil {
 		return err
@@ -188,6 +179,37 @@ func (o *operation) check(r *http.Request) error {
 		},
 	})
 	return contractError(err)
+}
+
+// checkOnce settles what kin-openapi lets pass: parameters that there are not, that are given more
+// than once, and booleans in another spelling than the one that handlers compare with.
+func (o *operation) checkOnce(query url.Values, header http.Header) error {
+	var wrong []backends.FieldError
+	for name, values := range query {
+		p, known := o.query[name]
+		switch {
+		case !known:
+			wrong = append(wrong, backends.FieldError{Parameter: clip(name), Detail: "there is no such parameter here"})
+		case len(values) > 1:
+			wrong = append(wrong, backends.FieldError{Parameter: name, Detail: "given more than once"})
+		case p.Schema.Value.Type.Is("boolean") && values[0] != "true" && values[0] != "false":
+			wrong = append(wrong, backends.FieldError{Parameter: name, Detail: "expected true or false"})
+		}
+	}
+	for name := range o.headers {
+		if name != "Prefer" && name != "If-Match" && len(header.Values(name)) > 1 { // those two are lists
+			wrong = append(wrong, backends.FieldError{Parameter: name, Detail: "given more than once"})
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	sort.Slice(wrong, func(i, j int) bool { return wrong[i].Parameter < wrong[j].Parameter })
+	return &backends.Error{
+		Code:   backends.InvalidArgument,
+		Detail: "The parameter " + wrong[0].Parameter + " is not valid: " + wrong[0].Detail + ".",
+		Fields: wrong,
+	}
 }
 
 func pathParams(r *http.Request) map[string]string {

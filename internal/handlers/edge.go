@@ -35,8 +35,8 @@ func (a *API) use(r *chi.Mux) {
 		r.Use(cors.Handler(cors.Options{
 			AllowedOrigins:   a.cfg.CORSOrigins,
 			AllowedMethods:   []string{"GET", "HEAD", "POST", "PATCH", "DELETE"},
-			AllowedHeaders:   []string{"Authorization", "Content-Type", "X-Request-Id", "traceparent"},
-			ExposedHeaders:   []string{"X-Request-Id", "Location", "ETag", "Retry-After"},
+			AllowedHeaders:   []string{"Authorization", "Content-Type", "X-Request-Id", "traceparent", "Prefer", "If-Match", "Idempotency-Key", "Last-Event-ID"},
+			ExposedHeaders:   []string{"X-Request-Id", "Location", "ETag", "Retry-After", "Preference-Applied", "Idempotency-Replayed"},
 			AllowCredentials: true,
 			MaxAge:           600,
 		}))

@@ -13,15 +13,15 @@ import (
 
 // backendBody is Backend in the contract; what a login form does not need comes with a token only.
 type backendBody struct {
-	ID          string            `json:"id"`
-	Kind        backends.Kind     `json:"kind"`
-	DisplayName string            `json:"displayName"`
-	Release     *backends.Release `json:"release,omitempty"`
-	Healthy     *bool             `json:"healthy,omitempty"`
-	LoggedIn    *bool             `json:"loggedIn,omitempty"`
-	User        *userBody         `json:"user,omitempty"`
-	Capabilites *capabilities     `json:"capabilities,omitempty"`
-	Limits      *Limits           `json:"limits,omitempty"`
+	ID           string            `json:"id"`
+	Kind         backends.Kind     `json:"kind"`
+	DisplayName  string            `json:"displayName"`
+	Release      *backends.Release `json:"release,omitempty"`
+	Healthy      *bool             `json:"healthy,omitempty"`
+	LoggedIn     *bool             `json:"loggedIn,omitempty"`
+	User         *userBody         `json:"user,omitempty"`
+	Capabilities *capabilities     `json:"capabilities,omitempty"`
+	Limits       *Limits           `json:"limits,omitempty"`
 }
 
 type capabilities struct {
@@ -75,7 +75,7 @@ func (a *API) describe(body *backendBody, b *backends.Backend, session *auth.Ses
 			c.Resources = append(c.Resources, what)
 		}
 	}
-	body.Capabilites = &c
+	body.Capabilities = &c
 	if limits, ok := a.cfg.Limits[b.Name]; ok {
 		body.Limits = &limits
 	}

@@ -120,11 +120,11 @@ func newWorld(t *testing.T, o options) *world {
 	t.Cleanup(func() { xen.Close() })
 	w := &world{t: t, one: one, xen: xen, clock: &clock{now: start}, log: &lockedBuffer{}, secrets: map[string]bool{}}
 
-	oneDriver, err := opennebula.New(opennebula.Config{Name: "one", Endpoints: []*url.URL{mustParse(t, one.URL())}, Timeout: o.timeout})
+	oneDriver, err := opennebula.New(opennebula.Config{Name: "one", Endpoints: []*url.URL{mustParse(t, one.URL())}, Timeout: o.timeout, Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	xenDriver, err := xenapi.New(xenapi.Config{Name: "xen", Endpoints: []*url.URL{mustParse(t, xen.URL())}, Timeout: o.timeout, Grace: 50 * time.Millisecond})
+	xenDriver, err := xenapi.New(xenapi.Config{Name: "xen", Endpoints: []*url.URL{mustParse(t, xen.URL())}, Timeout: o.timeout, Grace: 50 * time.Millisecond, Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

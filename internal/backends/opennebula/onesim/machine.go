@@ -600,7 +600,8 @@ func legacyActions() []action {
 }
 
 // activeStates is every LCM state, for what is legal in all of ACTIVE.
-const activeStates = " PROLOG* BOOT* RUNNING MIGRATE SAVE_* EPILOG* SHUTDOWN* CLEANUP_* UNKNOWN HOTPLUG* DISK_* LCM_INIT BACKUP* RESTORE"
+const activeStates = " PROLOG* BOOT* RUNNING MIGRATE SAVE_* EPILOG* SHUTDOWN* CANCEL FAILURE CLEANUP_* UNKNOWN HOTPLUG* DISK_* LCM_INIT " +
+	"BACKUP* RESTORE"
 
 // adminNames are the words whose rights are checked before oned looks whether it is an action at all: the operations
 // of VM_ADMIN_OPERATIONS.

@@ -182,6 +182,21 @@ func (c *Claims) settled() []Place {
 	return slices.DeleteFunc(slices.Clone(c.Places), func(p Place) bool { return p.Waits || !p.State.Settled() })
 }
 
+func (c *Claims) every() []Place { return c.Places }
+
+// brief is the settled places, and of the others the first with each state.
+func (c *Claims) brief() []Place {
+	seen := map[backends.State]bool{}
+	return slices.DeleteFunc(slices.Clone(c.Places), func(p Place) bool {
+		if !p.Waits && p.State.Settled() {
+			return false
+		}
+		again := seen[p.State]
+		seen[p.State] = true
+		return again
+	})
+}
+
 // verbs is every verb, those beside POST /vms/{vm}:{verb} with the others.
 func verbs() []backends.Verb {
 	all := []backends.Verb{backends.VerbDelete, backends.VerbSaveDisk, backends.VerbInstantiate}

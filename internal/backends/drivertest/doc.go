@@ -25,5 +25,5 @@
 //	errors, broken connections, permissions        errors.go
 //	lists, views, hints                            lists.go
 //	logins, releases, what is left behind          logins.go
-//	a real daemon, by its URL                      remote.go
+//	how a VM of a real daemon gets into a state    remote.go
 package drivertest

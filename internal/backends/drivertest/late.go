@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"vmgateway/internal/backends"
@@ -50,19 +51,26 @@ func (b *bench) tooLate(t *testing.T, c VerbClaim, p, q Place) {
 		return
 	}
 	id := b.mustPut(t, p.Name)
-	var before string
-	asked, moved := false, false
+	var change struct {
+		sync.Mutex   // done by the relay's goroutine
+		asked, moved bool
+		before       string
+	}
 	b.relay.justBefore(b.Claims.Changes, func() {
-		asked, moved = true, b.Move(t, id.Native, q.Name)
-		before = b.Look(t, id.Native)
+		change.Lock()
+		defer change.Unlock()
+		change.asked, change.moved = true, b.Move(t, id.Native, q.Name)
+		change.before = b.Look(t, id.Native)
 	})
 	result, err := b.do(t, c, p, id)
 	b.relay.heal()
+	change.Lock()
+	defer change.Unlock()
 	switch {
-	case !asked && err == nil:
+	case !change.asked && err == nil:
 		t.Error("accepted without a call that changes something")
 		return
-	case !moved:
+	case !change.moved:
 		b.cannot++
 		return
 	}
@@ -74,7 +82,7 @@ func (b *bench) tooLate(t *testing.T, c VerbClaim, p, q Place) {
 		if e := b.refused(t, err, code); e != nil && code == backends.WrongState {
 			b.explained(t, e, id, q)
 		}
-		b.unchanged(t, id, before)
+		b.unchanged(t, id, change.before)
 		return
 	}
 	op, ok := result.(*backends.Operation)

@@ -3,6 +3,7 @@ package drivertest
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"testing"
 
@@ -190,20 +191,41 @@ func (b *bench) hidden(t *testing.T) {
 	}
 }
 
+// poison makes a VM unreadable: at the backend, or on the way.
+func (b *bench) poison(t *testing.T) (backends.ID, bool) {
+	t.Helper()
+	switch {
+	case b.Poison != nil:
+		return b.id(b.Poison(t)), true
+	case b.Damage == nil:
+		return backends.ID{}, false
+	}
+	id := b.mustPut(t, b.home())
+	b.relay.spoilNext(spoiler{answer: func(w http.ResponseWriter, _ *http.Request, pass func() (*http.Response, []byte, error)) {
+		reply, text, err := pass()
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		write(w, reply.StatusCode, reply.Header.Get("Content-Type"), b.Damage(text, id.Native))
+	}})
+	return id, true
+}
+
 // testUndecodable makes one VM unreadable: the list names it, and has all others.
 func testUndecodable(t *testing.T, b *bench) {
-	if b.Poison == nil {
-		b.cannot++
-		return
-	}
 	var sound []backends.ID
 	for range 20 {
 		sound = append(sound, b.mustPut(t, b.home()))
 	}
-	poisoned := b.id(b.Poison(t))
+	poisoned, ok := b.poison(t)
+	if !ok {
+		b.cannot++
+		return
+	}
 	for range 20 {
 		sound = append(sound, b.mustPut(t, b.home()))
 	}
+	spoilt := 0
 	for _, view := range []backends.View{backends.ViewID, backends.ViewBasic, backends.ViewFull, backends.ViewNative} {
 		vms, bad, err := b.list(t, backends.Query{View: view})
 		if err != nil {
@@ -215,6 +237,7 @@ func testUndecodable(t *testing.T, b *bench) {
 		if readable == named {
 			t.Errorf("%s: the VM that cannot be read is in the list: %t, named as undecodable: %t", view, readable, named)
 		}
+		spoilt += len(bad)
 		if len(bad) > 1 {
 			t.Errorf("%s: %d are named as undecodable, want one", view, len(bad))
 		}
@@ -223,5 +246,8 @@ func testUndecodable(t *testing.T, b *bench) {
 				t.Errorf("%s: %s is missing", view, id)
 			}
 		}
+	}
+	if spoilt == 0 {
+		t.Error("the VM that cannot be read was read in every view")
 	}
 }

@@ -7,36 +7,6 @@ import (
 	"vmgateway/internal/backends"
 )
 
-// RunRemote holds a driver to its claims at a backend of which nothing is known but its URL. It
-// touches only VMs that it made itself, whose names begin with [Prefix], and removes them again. A
-// place that verbs do not lead to is not tried; how many cases that leaves out is logged.
-func RunRemote(t *testing.T, known func(t *testing.T) World) {
-	for _, topic := range []struct {
-		name string
-		run  func(*testing.T, func(*testing.T) World)
-	}{
-		{"claims", alone(testClaims)},
-		{"verbs", testVerbs},
-		{"places", alone(testPlaces)},
-		{"actions", alone(testActions)},
-		{"arguments", alone(testArguments)},
-		{"members", alone(testMembers)},
-		{"halfway", alone(testHalfWay)},
-		{"names", alone(testNames)},
-		{"resources", alone(testResources)},
-		{"ids", alone(testIDs)},
-		{"transport", alone(testTransport)},
-		{"refusals", alone(testRefusals)},
-		{"sessions", alone(testSessions)},
-		{"lists", alone(testLists)},
-	} {
-		t.Run(topic.name, func(t *testing.T) {
-			t.Parallel()
-			topic.run(t, known)
-		})
-	}
-}
-
 // putRemote makes a VM and leads it to a place by verbs.
 func (b *bench) putRemote(t *testing.T, place string) (backends.ID, bool) {
 	t.Helper()

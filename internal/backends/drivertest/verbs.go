@@ -14,7 +14,12 @@ import (
 
 // testVerbs asks for every way of every verb in every place: what is claimed to be accepted ends
 // well in the claimed place, and all else is refused with an explanation and changes nothing.
-func testVerbs(t *testing.T, fresh func(*testing.T) World) {
+func testVerbs(t *testing.T, fresh func(*testing.T) World) { verbsIn(t, fresh, (*Claims).every) }
+
+// testVerbsBriefly is testVerbs in fewer of the places where the backend is at work.
+func testVerbsBriefly(t *testing.T, fresh func(*testing.T) World) { verbsIn(t, fresh, (*Claims).brief) }
+
+func verbsIn(t *testing.T, fresh func(*testing.T) World, places func(*Claims) []Place) {
 	for _, c := range fresh(t).Claims.Verbs {
 		if c.Verb == backends.VerbInstantiate {
 			continue // not about a VM: testInstantiate
@@ -22,7 +27,7 @@ func testVerbs(t *testing.T, fresh func(*testing.T) World) {
 		t.Run(c.name(), func(t *testing.T) {
 			t.Parallel()
 			b := open(t, fresh(t))
-			for _, p := range b.Claims.Places {
+			for _, p := range places(&b.Claims) {
 				t.Run(subtest(p.Name), func(t *testing.T) { b.inTime(t, c, p) })
 			}
 		})

@@ -46,6 +46,8 @@ type World struct {
 	Leftovers func() int
 	// Poison makes a VM that cannot be read. nil: cannot.
 	Poison func(t testing.TB) string
+	// Damage spoils what a reply says of a VM, and of no other; for a backend without Poison.
+	Damage func(reply []byte, native string) []byte
 	// Refusal is a whole reply that refuses a call with a code, and text in what it says about it.
 	Refusal func(code, text string) []byte
 	// EndSession ends a session behind its owner's back. nil: cannot.
@@ -61,13 +63,16 @@ type World struct {
 	Crowd int
 }
 
+// topic is a part of the suite, with a World or more of its own.
+type topic struct {
+	name string
+	run  func(*testing.T, func(*testing.T) World)
+}
+
 // Run holds a driver to its claims. fresh makes a World with a simulator of its own and closes it
 // when its test ends.
 func Run(t *testing.T, fresh func(t *testing.T) World) {
-	for _, topic := range []struct {
-		name string
-		run  func(*testing.T, func(*testing.T) World)
-	}{
+	run(t, fresh, []topic{
 		{"verbs", testVerbs},
 		{"late", testLate},
 		{"claims", alone(testClaims)},
@@ -86,31 +91,50 @@ func Run(t *testing.T, fresh func(t *testing.T) World) {
 		{"sessions", alone(testSessions)},
 		{"lists", alone(testLists)},
 		{"undecodable", alone(testUndecodable)},
-	} {
-		t.Run(topic.name, func(t *testing.T) {
-			t.Parallel()
-			topic.run(t, fresh)
-		})
-	}
+	})
 }
 
 // RunCore is the part of Run that depends on the backend's release.
 func RunCore(t *testing.T, fresh func(t *testing.T) World) {
-	for _, topic := range []struct {
-		name string
-		run  func(*testing.T, func(*testing.T) World)
-	}{
+	run(t, fresh, []topic{
+		{"verbs", testVerbsBriefly},
+		{"claims", alone(testClaims)},
+		{"places", alone(testPlaces)},
+		{"actions", alone(testActions)},
+		{"instantiate", alone(testInstantiate)},
+		{"resources", alone(testResources)},
+		{"members", alone(testMembers)},
+		{"sessions", alone(testSessions)},
+	})
+}
+
+// RunRemote holds a driver to its claims at a backend of which nothing is known but its URL. It
+// touches only VMs that it made itself, whose names begin with [Prefix], and removes them again. A
+// place that verbs do not lead to is not tried; how many cases that leaves out is logged.
+func RunRemote(t *testing.T, known func(t *testing.T) World) {
+	run(t, known, []topic{
 		{"verbs", testVerbs},
 		{"claims", alone(testClaims)},
 		{"places", alone(testPlaces)},
 		{"actions", alone(testActions)},
+		{"arguments", alone(testArguments)},
 		{"resources", alone(testResources)},
 		{"members", alone(testMembers)},
+		{"halfway", alone(testHalfWay)},
+		{"names", alone(testNames)},
+		{"ids", alone(testIDs)},
+		{"transport", alone(testTransport)},
+		{"refusals", alone(testRefusals)},
 		{"sessions", alone(testSessions)},
-	} {
-		t.Run(topic.name, func(t *testing.T) {
+		{"lists", alone(testLists)},
+	})
+}
+
+func run(t *testing.T, fresh func(t *testing.T) World, topics []topic) {
+	for _, p := range topics {
+		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			topic.run(t, fresh)
+			p.run(t, fresh)
 		})
 	}
 }

@@ -306,6 +306,11 @@ func recoveries(r release, recreatable drivertest.Move, deletable string) []driv
 
 func text(s string) *string { return &s }
 
+// missing is the id of nothing.
+func missing(o objects) *backends.ID { return &backends.ID{Backend: o.name, Native: missingID} }
+
+const missingID = "1999999"
+
 func lacking(r release) []backends.Verb {
 	lacks := []backends.Verb{"pause", "unpause", "clone", "copy", "provision", "resetPowerState", "setVcpuParam", "sendSysrq",
 		"sendTrigger", "refreshAllowedActions", "checkHost"}
@@ -326,7 +331,8 @@ func members(r release, o objects) []drivertest.MemberClaim {
 		{Path: "description", Value: "made by the conformance suite", NoPatch: r < r414},
 		{Path: "hold", Value: true, Unread: true, CreatesIn: "HOLD", NoCreate: r < r414},
 		{Path: "owner", Value: backends.OwnerPatch{User: o.user, Group: o.group},
-			Reads: map[string]any{"user": map[string]any{"id": o.user}, "group": map[string]any{"id": o.group}}},
+			Reads: map[string]any{"user": map[string]any{"id": o.user}, "group": map[string]any{"id": o.group}},
+			Bad:   []any{backends.OwnerPatch{User: missing(o)}, backends.OwnerPatch{Group: missing(o)}}},
 		{Path: "cpu.vcpus", Value: int64(2), NoPatch: r < r414, Bad: []any{int64(0), int64(-1), int64(1) << 40}},
 		{Path: "cpu.maxVcpus", Value: int64(4), NoPatch: true},
 		{Path: "cpu.share", Value: 0.5, NoPatch: r < r414, Bad: []any{0.0, -1.0}},
@@ -380,7 +386,7 @@ func claims(r release, o objects) drivertest.Claims {
 		HalfWay: []backends.Change{
 			{Path: "displayName", Value: "conformance-half-way"}, {Path: "description", Value: "half way"}, {Path: "cpu.vcpus", Value: int64(3)},
 		},
-		Missing: "1999999",
+		Missing: missingID,
 		Malformed: []string{"", "007", "-1", "+1", " 1", "1 ", "4294967296", "2147483648", "0x1", "1e3", "\uff11", "abc", "1.0", "1:start",
 			"99999999999999999999", "0b2f7c1e-1111-2222-3333-444444444444"},
 		Changes: func(method string) bool {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -99,10 +100,26 @@ func simulated(t *testing.T, release string) drivertest.World {
 			clock.Advance(d)
 		},
 		Look:       func(_ testing.TB, native string) string { return c.call("VM.get_record", c.session, c.ref(native)) },
+		Damage:     damage,
 		Leftovers:  func() int { return sim.Sessions() + sim.Tasks() },
 		Refusal:    refusal,
 		EndSession: func(_ testing.TB, s backends.Session) { c.call("session.logout", s.Reveal()) },
 	}
+}
+
+// damage makes a number of a VM's record one that is none.
+func damage(reply []byte, uuid string) []byte {
+	const member = "<name>memory_static_max</name><value>"
+	at := bytes.Index(reply, []byte("<value>"+uuid+"</value>"))
+	if at < 0 {
+		return reply
+	}
+	next := bytes.Index(reply[at:], []byte(member))
+	if next < 0 {
+		return reply
+	}
+	at += next + len(member)
+	return slices.Concat(reply[:at], []byte("lots of "), reply[at:])
 }
 
 // others are other clients, whose operations on VMs go on until time passes.

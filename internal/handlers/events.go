@@ -163,10 +163,13 @@ func (a *API) follow(w http.ResponseWriter, r *http.Request, from []source, at c
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 	w.WriteHeader(http.StatusOK)
-	if l.comment("following") != nil {
+	if l.flush() != nil {
 		return
 	}
 	l.start(ctx)
+	if l.comment("following") != nil { // from the place in its id on
+		return
+	}
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for ctx.Err() == nil && len(l.feeds) > 0 {
@@ -289,11 +292,7 @@ func (l *listener) comment(text string) error {
 	if err := l.control.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
 		return err
 	}
-	id := ""
-	if text == "alive" {
-		id = "id: " + l.at.String() + "\n"
-	}
-	if _, err := fmt.Fprintf(l.w, ": %s\n%s\n", text, id); err != nil {
+	if _, err := fmt.Fprintf(l.w, ": %s\nid: %s\n\n", text, l.at); err != nil {
 		return err
 	}
 	return l.flush()

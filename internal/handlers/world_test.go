@@ -120,7 +120,7 @@ func newWorld(t *testing.T, o options) *world {
 	t.Cleanup(func() { xen.Close() })
 	w := &world{t: t, one: one, xen: xen, clock: &clock{now: start}, log: &lockedBuffer{}, secrets: map[string]bool{}}
 
-	oneDriver, err := opennebula.New(opennebula.Config{Name: "one", Endpoints: []*url.URL{mustParse(t, one.URL())}, Timeout: o.timeout, Now: w.clock.Now})
+	oneDriver, err := opennebula.New(opennebula.Config{Name: "one", Endpoints: []*url.URL{mustParse(t, one.URL())}, Timeout: o.timeout, Now: w.clock.Now, PollInterval: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -427,3 +427,5 @@ func (w *world) want(r response, status int, code string) {
 		w.t.Errorf("got %d %s, want %d %s: %.500s", r.status, r.str("code"), status, code, r.text)
 	}
 }
+
+func idOf(backend string, native int) string { return fmt.Sprintf("%s.%d", backend, native) }

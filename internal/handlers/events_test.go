@@ -1,0 +1,294 @@
+package handlers_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/opennebula/onesim"
+)
+
+// event is one server-sent event.
+type event struct {
+	id, kind string
+	data     map[string]any
+}
+
+func (e event) vm() string {
+	if vm, ok := e.data["vm"].(map[string]any); ok {
+		return vm["id"].(string)
+	}
+	id, _ := e.data["id"].(string)
+	return id
+}
+
+// follower reads an event stream.
+type follower struct {
+	t      *testing.T
+	events chan event
+	stop   func()
+	last   string
+}
+
+func (w *world) follow(token, query string, headers ...string) *follower {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
+	req, err := http.NewRequestWithContext(ctx, "GET", w.url+"/events"+query, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+		w.t.Fatalf("events: %d %s", resp.StatusCode, resp.Header.Get("Content-Type"))
+	}
+	f := &follower{t: w.t, events: make(chan event, 1000), stop: cancel}
+	started := make(chan struct{})
+	go func() {
+		defer close(f.events)
+		defer resp.Body.Close()
+		var e event
+		lines := bufio.NewScanner(resp.Body)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			name, value, _ := strings.Cut(lines.Text(), ": ")
+			switch name {
+			case "":
+				switch {
+				case value == "following":
+					close(started)
+				case e.kind != "":
+					f.events <- e
+				}
+				e = event{}
+			case "id":
+				e.id = value
+			case "event":
+				e.kind = value
+			case "data":
+				if err := json.Unmarshal([]byte(value), &e.data); err != nil {
+					w.t.Errorf("data is not JSON: %s", value)
+				}
+			}
+			if strings.Contains(lines.Text(), "OpaqueRef:") {
+				w.t.Errorf("an event holds a reference: %s", lines.Text())
+			}
+		}
+	}()
+	<-started
+	w.t.Cleanup(cancel)
+	return f
+}
+
+// await reads until an event fits, and gives it with all before it.
+func (f *follower) await(fits func(event) bool) (event, []event) {
+	f.t.Helper()
+	var seen []event
+	timeout := time.After(20 * time.Second)
+	for {
+		select {
+		case e, ok := <-f.events:
+			if !ok {
+				f.t.Fatalf("the stream ended after %v", seen)
+			}
+			if e.kind != e.data["type"] || e.id == "" || e.data["time"] == nil {
+				f.t.Errorf("the event is not whole: %+v", e)
+			}
+			f.last = e.id
+			seen = append(seen, e)
+			if fits(e) {
+				return e, seen
+			}
+		case <-timeout:
+			f.t.Fatalf("what was awaited does not come; seen: %v", seen)
+		}
+	}
+}
+
+func isAbout(kind, vm string) func(event) bool {
+	return func(e event) bool { return e.kind == kind && e.vm() == vm }
+}
+
+// named fits the event that a VM is called name now.
+func named(name string) func(event) bool {
+	return func(e event) bool {
+		vm, _ := e.data["vm"].(map[string]any)
+		return e.kind == "vm.changed" && vm["displayName"] == name
+	}
+}
+
+// TestEvents follows a VM's life on both backends.
+func TestEvents(t *testing.T) {
+	w := newWorld(t, options{vms: 3})
+	token := w.login("one", "xen")
+	f := w.follow(token, "")
+	for _, backend := range []string{"one", "xen"} {
+		t.Run(backend, func(t *testing.T) {
+			created := w.do("POST", "/vms", token, createBody(backend, "followed"))
+			vm := created.str("id")
+			f.await(isAbout("vm.created", vm))
+			if r := w.do("PATCH", "/vms/"+vm, token, map[string]any{"displayName": "renamed"}); r.status != 200 {
+				t.Fatal(r.status)
+			}
+			changed, _ := f.await(isAbout("vm.changed", vm))
+			if names, _ := changed.data["changed"].([]any); !slices.Contains(names, any("displayName")) {
+				t.Errorf("changed: %v", changed.data["changed"])
+			}
+			op := w.do("DELETE", "/vms/"+vm, token, nil)
+			w.one.Advance(time.Minute)
+			gone, done := false, op.str("state") == "SUCCEEDED"
+			f.await(func(e event) bool {
+				o, _ := e.data["operation"].(map[string]any)
+				done = done || o["id"] == op.str("id") && o["state"] == "SUCCEEDED"
+				gone = gone || e.kind == "vm.deleted" && e.vm() == vm
+				return gone && done
+			})
+		})
+	}
+}
+
+// TestEventsResume: whoever comes back misses nothing.
+func TestEventsResume(t *testing.T) {
+	w := newWorld(t, options{vms: 3})
+	token := w.login("one", "xen")
+	one, xen := w.putVM("one", backends.StateStopped), w.putVM("xen", backends.StateStopped)
+	f := w.follow(token, "")
+	rename := func(vm, name string) {
+		t.Helper()
+		if r := w.do("PATCH", "/vms/"+vm, token, map[string]any{"displayName": name}); r.status != 200 {
+			t.Fatalf("%d %s", r.status, r.text)
+		}
+	}
+	rename(one, "first")
+	f.await(named("first"))
+	rename(xen, "first")
+	f.await(func(e event) bool { return e.vm() == xen && named("first")(e) })
+	f.stop()
+
+	rename(one, "second")
+	rename(xen, "second")
+	again := w.follow(token, "", "Last-Event-ID", f.last)
+	missed := map[string]bool{one: true, xen: true}
+	_, seen := again.await(func(e event) bool {
+		if named("second")(e) {
+			delete(missed, e.vm())
+		}
+		return len(missed) == 0
+	})
+	for _, e := range seen {
+		if e.kind == "resync" {
+			t.Error("was told to read everything anew, though the log reaches back")
+		}
+	}
+
+	t.Run("list, then follow", func(t *testing.T) {
+		list := w.do("GET", "/vms", token, nil)
+		rename(one, "third")
+		rename(xen, "third")
+		f := w.follow(token, "?cursor="+url.QueryEscape(list.str("cursor")))
+		left := map[string]bool{one: true, xen: true}
+		f.await(func(e event) bool {
+			if e.kind == "resync" {
+				t.Error("resync")
+			}
+			if named("third")(e) {
+				delete(left, e.vm())
+			}
+			return len(left) == 0
+		})
+	})
+	t.Run("filters", func(t *testing.T) {
+		f := w.follow(token, "?type=vm.changed&vm="+xen)
+		rename(one, "fourth")
+		rename(xen, "fourth")
+		if _, seen := f.await(named("fourth")); len(seen) != 1 || seen[0].vm() != xen {
+			t.Errorf("saw %v", seen)
+		}
+		f = w.follow(token, "?backend=one")
+		rename(xen, "fifth")
+		rename(one, "fifth")
+		if _, seen := f.await(named("fifth")); seen[0].data["backend"] != "one" {
+			t.Errorf("saw %v", seen)
+		}
+	})
+	t.Run("a cursor that the log does not know", func(t *testing.T) {
+		position := f.last
+		for _, cursor := range []string{
+			strings.ReplaceAll(position, "-", "-9"),     // from the future
+			"one.someotherepoch-3~xen.another-1",        // of another session
+			strings.Split(position, "~")[0][:4] + "x-1", // of nobody
+		} {
+			f := w.follow(token, "?cursor="+url.QueryEscape(cursor))
+			f.await(func(e event) bool { return e.kind == "resync" })
+			f.stop()
+		}
+	})
+	for _, bad := range []string{"x", "one", "one.", "one.-", "one.a-b", "one.a-1~", "~", "one.a-1~xen", "ONE.a-1", strings.Repeat("x", 5000)} {
+		w.want(w.do("GET", "/events?cursor="+url.QueryEscape(bad), token, nil), 400, "INVALID_ARGUMENT")
+	}
+	w.want(w.do("GET", "/events", token, nil, "Last-Event-ID", "nonsense"), 400, "INVALID_ARGUMENT")
+	w.want(w.do("GET", "/events?type=vm.frobbed", token, nil), 400, "INVALID_ARGUMENT")
+	w.want(w.do("GET", "/events?vm=frob", token, nil), 400, "INVALID_ARGUMENT")
+	w.want(w.do("GET", "/events?backend=nowhere", token, nil), 400, "INVALID_ARGUMENT")
+	w.want(w.do("GET", "/events", "", nil), 401, "UNAUTHENTICATED")
+}
+
+// TestEventsOfOthers: a login is told only of what it may see.
+func TestEventsOfOthers(t *testing.T) {
+	w := newWorld(t, options{})
+	admin := w.login("one")
+	hers, err := w.one.PutVM(onesim.VMSpec{State: onesim.Poweroff, Owner: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	his := w.putVM("one", backends.StateStopped)
+	var password string
+	for _, u := range w.one.Users() {
+		if u.Name == "alice" {
+			password = u.Password
+		}
+	}
+	alice := w.loginAs("", "one", "alice", password)
+	f := w.follow(alice, "")
+	for _, vm := range []string{his, idOf("one", hers)} {
+		if r := w.do("PATCH", "/vms/"+vm, admin, map[string]any{"displayName": "seen"}); r.status != 200 {
+			t.Fatalf("%d %s", r.status, r.text)
+		}
+	}
+	if _, seen := f.await(named("seen")); len(seen) != 1 || seen[0].vm() != idOf("one", hers) {
+		t.Errorf("alice was told of %v", seen)
+	}
+}
+
+// TestEventsWatchOnce: fifty listeners cost the backend what one costs.
+func TestEventsWatchOnce(t *testing.T) {
+	w := newWorld(t, options{vms: 3})
+	token := w.login("one", "xen")
+	vm := w.putVM("xen", backends.StateStopped)
+	var all []*follower
+	for range 50 {
+		all = append(all, w.follow(token, ""))
+	}
+	if r := w.do("PATCH", "/vms/"+vm, token, map[string]any{"displayName": "for all"}); r.status != 200 {
+		t.Fatal(r.status)
+	}
+	for _, f := range all {
+		f.await(named("for all"))
+	}
+	if n := w.xen.CallCounts()["event.from"]; n > 10 {
+		t.Errorf("50 listeners cost %d calls of event.from", n)
+	}
+}

@@ -271,6 +271,7 @@ func (s *Server) addHost(i int, memory int64, shared, isos, front, back *object)
 		{"allowed_operations", []string{"vm_migrate", "provision", "vm_resume", "enable", "evacuate", "vm_start"}},
 		{"cpu_info", record{{"cpu_count", "16"}, {"socket_count", "2"}, {"vendor", "GenuineIntel"}, {"speed", "2594.006"}, {"modelname", "Simulated CPU @ 2.60GHz"}}},
 	})
+	s.noteStart(host)
 	if s.coordinator == "" {
 		s.coordinator = host.ref
 	}
@@ -325,6 +326,12 @@ func (s *Server) addDemoVMs(n, hosts int) {
 			s.putVM(VMSpec{SnapshotOf: vm.uuid(), Name: vm.str("name_label") + " before upgrade"})
 		}
 	}
+}
+
+// noteStart notes on a host when its toolstack started.
+func (s *Server) noteStart(host *object) {
+	started := fmt.Sprintf("%d.", s.clock.Now().Unix())
+	s.db.set(host, "other_config", host.fields("other_config").with("agent_start_time", started))
 }
 
 // renewReferences gives every object a new reference and rewrites every mention of the old one.

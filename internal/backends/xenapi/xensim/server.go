@@ -284,6 +284,9 @@ func (s *Server) Restart() {
 	clear(s.roleOf)
 	clear(s.localSession)
 	clear(s.registrations)
+	for _, host := range s.db.tables["host"].byRef {
+		s.noteStart(host)
+	}
 	s.renewReferences()
 }
 

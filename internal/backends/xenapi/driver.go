@@ -39,6 +39,7 @@ const (
 	maxHeader      = 1000
 	maxRequest     = 300 << 10
 	defaultConns   = 32
+	maxWatches     = 256 // connections on which event.from waits, for they are held; further watches wait
 	defaultTimeout = 2 * time.Minute
 	defaultGrace   = time.Second
 	defaultClient  = "vmgateway"
@@ -140,7 +141,7 @@ func (d *Driver) elsewhere(ctx context.Context, at *node, method string, err err
 	switch {
 	case ok && w.Kind == wire.Unreachable && !w.Sent:
 		return d.pool.after(at, hops)
-	case ok && w.Kind == wire.Cut && hops == 0 && reads(method):
+	case ok && w.Kind == wire.Cut && hops == 0 && reads(method) && method != eventFrom:
 		return at // most likely a kept connection that the other side had closed, as after its restart
 	}
 	return nil
@@ -149,7 +150,7 @@ func (d *Driver) elsewhere(ctx context.Context, at *node, method string, err err
 // once makes one call at one pool member: the value, a *failure, or an error of the wire.
 func (d *Driver) once(ctx context.Context, at *node, method string, args []any) (wire.Value, error) {
 	start := time.Now()
-	v, err := exchange(ctx, at.client, method, args)
+	v, err := exchange(ctx, at.through(method), method, args)
 	backends.Observe(ctx, backends.Call{Backend: d.cfg.Name, Method: method, Duration: time.Since(start), Err: err})
 	return v, err
 }
@@ -213,7 +214,7 @@ func malformed(method string, err error) error {
 // reads reports whether a message changes nothing.
 func reads(method string) bool {
 	_, message, _ := strings.Cut(method, ".")
-	return strings.HasPrefix(message, "get_") || strings.HasPrefix(message, "assert_")
+	return strings.HasPrefix(message, "get_") || strings.HasPrefix(message, "assert_") || method == eventFrom
 }
 
 func (d *Driver) op(method string) string { return "xenapi " + method }

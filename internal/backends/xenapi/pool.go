@@ -26,8 +26,23 @@ type pool struct {
 const maxLearned = 64
 
 type node struct {
-	url    *url.URL
-	client *wire.Client
+	url     *url.URL
+	client  *wire.Client
+	watches *wire.Client // for the calls that wait for something to happen
+}
+
+// through is the client for a call. Those that wait have connections of their own: they would take
+// all places, and all others would stand still.
+func (n *node) through(method string) *wire.Client {
+	if method == eventFrom {
+		return n.watches
+	}
+	return n.client
+}
+
+func (n *node) close() {
+	n.client.Close()
+	n.watches.Close()
 }
 
 func newPool(c Config) *pool {
@@ -44,10 +59,13 @@ func (p *pool) open(u *url.URL) *node {
 	if at.Path == "" {
 		at.Path = "/"
 	}
-	return &node{url: &at, client: wire.New(wire.Options{
-		URL: &at, MaxConns: p.cfg.MaxConns, KeepAlive: true, MaxHeader: maxHeader, MaxRequest: maxRequest,
-		MaxReply: p.cfg.MaxReply, Timeout: p.cfg.Timeout, TLS: p.cfg.TLS, UserAgent: p.cfg.UserAgent,
-	})}
+	client := func(conns int) *wire.Client {
+		return wire.New(wire.Options{
+			URL: &at, MaxConns: conns, KeepAlive: true, MaxHeader: maxHeader, MaxRequest: maxRequest,
+			MaxReply: p.cfg.MaxReply, Timeout: p.cfg.Timeout, TLS: p.cfg.TLS, UserAgent: p.cfg.UserAgent,
+		})
+	}
+	return &node{url: &at, client: client(p.cfg.MaxConns), watches: client(maxWatches)}
 }
 
 func (p *pool) first() *node {
@@ -105,7 +123,7 @@ func (p *pool) coordinator(at *node, address string) *node {
 		return p.all[i]
 	}
 	if len(p.all) >= p.configured+maxLearned {
-		p.all[p.configured].client.Close()
+		p.all[p.configured].close()
 		p.all = slices.Delete(p.all, p.configured, p.configured+1)
 	}
 	learned := p.open(&u)
@@ -131,6 +149,6 @@ func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, at := range p.all {
-		at.client.Close()
+		at.close()
 	}
 }

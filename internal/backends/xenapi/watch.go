@@ -1,0 +1,465 @@
+package xenapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/wire"
+)
+
+const (
+	eventFrom = "event.from"
+	// longestWait is how long xapi holds a call back while nothing happens.
+	longestWait = 30 * time.Second
+	// fewVMs is up to how many VMs of a batch what they refer to is read one by one.
+	fewVMs = 32
+)
+
+var _ backends.Watcher = (*Driver)(nil)
+
+// Watch asks event.from again and again for the events of VMs and tasks, each call from the token of
+// the one before. xapi gives each object once, as it is; what it deleted has no record, so that a
+// watch remembers which reference was which VM. Templates, snapshots and control domains are left
+// out: a VM that becomes one is Gone. A VM that nobody can read is handed over as UNKNOWN, since it is
+// there. The hosts' names are those of when a host was first met.
+//
+// xapi gives no error for a token that it does not know any more, and forgets which objects it
+// deleted: when it restarts, and beyond a number. What a batch's token is worth is therefore told by
+// more: by which xapi it was given, and how many VM objects there were. Whenever that does not add up
+// the next batch is Complete.
+func (d *Driver) Watch(ctx context.Context, s backends.Session, token string, emit func(backends.Batch) error) error {
+	l := d.link(s)
+	instance, err := l.instance(ctx)
+	if err != nil {
+		return err
+	}
+	w := &watcher{
+		names: l.names(false), at: parsePoint(token, instance),
+		vms: map[string]sighting{}, tasks: map[string]taskSighting{},
+	}
+	// The first batch goes out even when it is empty, and at once: it tells that the watch goes on.
+	for wait, first := time.Duration(0), true; ; wait, first = d.longestWait(), false {
+		began := time.Now()
+		b, err := w.next(ctx, wait)
+		if err != nil {
+			return err
+		}
+		if first || b.Complete || len(b.VMs)+len(b.Gone)+len(b.Tasks) > 0 {
+			if err := emit(*b); err != nil {
+				return err
+			}
+			continue
+		}
+		if time.Since(began) < time.Second { // something answers at once that has nothing to say
+			pause(ctx, time.Second)
+		}
+	}
+}
+
+// longestWait is for how long event.from may wait: far less than a call may take.
+func (d *Driver) longestWait() time.Duration { return min(longestWait, d.cfg.Timeout/2) }
+
+// instance names the xapi that answers, as long as it runs, without giving anything away: by the
+// reference of the coordinator and when its xapi started. It is "" when that is not told.
+func (l *link) instance(ctx context.Context) (string, error) {
+	host, err := l.callText(ctx, "session.get_this_host", l.session)
+	if err != nil {
+		return "", err
+	}
+	const method = "host.get_other_config"
+	v, err := l.call(ctx, method, host)
+	if err != nil {
+		return "", err
+	}
+	config, err := stringMap(v)
+	if err != nil {
+		return "", l.d.undecodable(method, err)
+	}
+	started := config["agent_start_time"]
+	if started == "" {
+		return "", nil
+	}
+	sum := sha256.Sum256([]byte(host + "/" + started))
+	return hex.EncodeToString(sum[:8]), nil
+}
+
+// point is what a batch's token says: "{instance}/{objects}/{token}".
+type point struct {
+	instance string
+	objects  int64  // of the class VM, templates and all
+	token    string // xapi's; "" asks for all there is
+}
+
+func (p point) String() string {
+	if p.instance == "" {
+		return "" // nobody could tell later whether it still holds
+	}
+	return p.instance + "/" + decimal(p.objects) + "/" + p.token
+}
+
+// parsePoint is the point of a token that this instance of xapi gave, or else that before all.
+func parsePoint(token, instance string) point {
+	from, rest, _ := strings.Cut(token, "/")
+	objects, at, ok := strings.Cut(rest, "/")
+	n, err := strconv.ParseInt(objects, 10, 64)
+	if !ok || err != nil || instance == "" || from != instance {
+		return point{instance: instance}
+	}
+	return point{instance, n, at}
+}
+
+// watcher is one watch under way.
+type watcher struct {
+	*names
+	at    point
+	vms   map[string]sighting // by reference
+	tasks map[string]taskSighting
+}
+
+// sighting is an object of the class VM as it was last seen.
+type sighting struct {
+	uuid  string // "" while it could not be read
+	shown bool   // handed over, and not Gone since
+}
+
+type taskSighting struct {
+	uuid  string
+	ended bool
+}
+
+// event is one of event.from's: what became of an object since the token.
+type event struct {
+	class, operation, ref string
+
+	snapshot *wire.Value // nil for what has gone
+}
+
+var eventFields = fields[event]{
+	"class":     text(func(r *event) *string { return &r.class }),
+	"operation": text(func(r *event) *string { return &r.operation }),
+	"ref":       text(func(r *event) *string { return &r.ref }),
+	"snapshot":  func(r *event, v wire.Value) error { r.snapshot = &v; return nil },
+}
+
+// next waits for the next batch. When xapi has lost track, or may have, it is Complete.
+func (w *watcher) next(ctx context.Context, wait time.Duration) (*backends.Batch, error) {
+	for {
+		v, err := w.ask(ctx, wait)
+		if w.at.token != "" && lostTrack(err) {
+			w.restart()
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		b, err := w.read(ctx, v)
+		if errors.Is(err, errLost) {
+			w.restart()
+			continue
+		}
+		if err != nil {
+			return nil, w.d.undecodable(eventFrom, err)
+		}
+		return b, nil
+	}
+}
+
+// ask makes the call. It may take somewhat longer than it may wait: xapi adds half a second.
+func (w *watcher) ask(ctx context.Context, wait time.Duration) (wire.Value, error) {
+	if w.at.token != "" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wait+w.d.cfg.Timeout/4)
+		defer cancel()
+	}
+	return w.call(ctx, eventFrom, []string{"vm", "task"}, w.at.token, wait.Seconds())
+}
+
+// errLost says that events were lost; lostTrack that xapi says so.
+var errLost = errors.New("events were lost")
+
+func lostTrack(err error) bool {
+	f, ok := asFailure(err)
+	return ok && strings.HasPrefix(f.code(), "EVENT")
+}
+
+// restart makes the next batch Complete.
+func (w *watcher) restart() {
+	w.at = point{instance: w.at.instance}
+	clear(w.vms)
+	clear(w.tasks)
+	clear(w.labels)
+}
+
+// read makes a batch of an answer, and moves on to its token.
+func (w *watcher) read(ctx context.Context, v wire.Value) (*backends.Batch, error) {
+	events, err := eventsOf(v)
+	if err != nil {
+		return nil, err
+	}
+	next, err := w.behind(v, events)
+	if err != nil {
+		return nil, err
+	}
+	b := &backends.Batch{Complete: w.at.token == "", Token: next.String()}
+	// What VMs refer to is told in the same answer, and not always before them.
+	for _, e := range events {
+		w.learn(e)
+	}
+	for _, e := range events {
+		if e.class == "task" {
+			w.task(b, e)
+		}
+	}
+	if err := w.readVMs(ctx, b, events); err != nil {
+		return nil, err
+	}
+	w.at = next
+	return b, nil
+}
+
+// eventsOf are the events of an answer in their order, one for each object: that it was deleted, or
+// the last.
+func eventsOf(v wire.Value) ([]*event, error) {
+	list, err := part(v, "events")
+	if err != nil {
+		return nil, err
+	}
+	var all []*event
+	at := map[string]int{}
+	for item, err := range list.Items() {
+		if err != nil {
+			return nil, err
+		}
+		e, err := record(eventFields, item)
+		if err != nil {
+			return nil, err
+		}
+		e.class = strings.ToLower(e.class)
+		i, twice := at[e.ref]
+		switch {
+		case !twice:
+			at[e.ref] = len(all)
+			all = append(all, e)
+		case all[i].operation == "add" && e.operation == "mod":
+			e.operation = "add"
+			all[i] = e
+		case all[i].operation != "del":
+			all[i] = e
+		}
+	}
+	return all, nil
+}
+
+// behind is the point behind an answer, or errLost when the answer does not follow on the last one.
+func (w *watcher) behind(v wire.Value, events []*event) (point, error) {
+	next := point{instance: w.at.instance, objects: w.at.objects}
+	text, err := part(v, "token")
+	if err != nil {
+		return point{}, err
+	}
+	if next.token, err = text.Str(); err != nil {
+		return point{}, err
+	}
+	if next.token == "" {
+		return point{}, errors.New("an empty token")
+	}
+	for _, e := range events {
+		_, known := w.vms[e.ref]
+		switch {
+		case e.class != "vm":
+		case e.operation == "add" && !known:
+			next.objects++
+		case e.operation == "del":
+			next.objects--
+		}
+	}
+	counted, ok, err := countVMs(v)
+	if err != nil {
+		return point{}, err
+	}
+	if ok && w.at.token == "" {
+		next.objects = counted
+	}
+	if w.at.token != "" && (ok && counted != next.objects || generation(next.token) < generation(w.at.token)) {
+		return point{}, errLost
+	}
+	return next, nil
+}
+
+// countVMs is how many objects of the class VM xapi says there are.
+func countVMs(v wire.Value) (n int64, ok bool, err error) {
+	counts, err := part(v, "valid_ref_counts")
+	if err != nil {
+		return 0, false, err
+	}
+	count, ok, err := counts.Member("vm")
+	if !ok || err != nil {
+		return 0, false, err
+	}
+	n, err = count.Int()
+	return n, err == nil, err
+}
+
+// generation is the first number of xapi's token, which grows with each change: 0 when it has none.
+func generation(token string) int64 {
+	first, _, _ := strings.Cut(token, ",")
+	n, err := strconv.ParseInt(first, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// learn notes which object a reference stands for.
+func (w *watcher) learn(e *event) {
+	if e.snapshot == nil {
+		return
+	}
+	uuid, err := uuidOf(*e.snapshot)
+	if err != nil {
+		return // told where the record is read
+	}
+	switch e.class {
+	case "vm":
+		w.d.refs.learn(object{"VM", uuid}, e.ref)
+	case "task":
+		w.d.refs.learn(object{"task", uuid}, e.ref)
+	}
+}
+
+// forget is the uuid that a deleted object had; "" when it was never seen.
+func (w *watcher) forget(ref, uuid string) string {
+	if uuid == "" {
+		if o, ok := w.d.refs.object(ref); ok {
+			uuid = o.uuid
+		}
+	}
+	w.d.refs.forget(ref)
+	return uuid
+}
+
+// task is how far a task is. One that nobody can read, or that nobody saw before it went, is not told.
+func (w *watcher) task(b *backends.Batch, e *event) {
+	seen := w.tasks[e.ref]
+	if e.operation == "del" {
+		delete(w.tasks, e.ref)
+		if uuid := w.forget(e.ref, seen.uuid); uuid != "" && !seen.ended {
+			b.Tasks = append(b.Tasks, backends.TaskChange{Name: uuid, Ended: true})
+		}
+		return
+	}
+	if e.snapshot == nil {
+		return
+	}
+	r, err := record(taskFields, *e.snapshot)
+	if err != nil || !isUUID(r.uuid) {
+		return
+	}
+	w.tasks[e.ref] = taskSighting{r.uuid, r.ended()}
+	change := backends.TaskChange{Name: r.uuid, Ended: r.ended()}
+	if !change.Ended {
+		change.Progress = progress(r)
+	}
+	b.Tasks = append(b.Tasks, change)
+}
+
+func (w *watcher) readVMs(ctx context.Context, b *backends.Batch, events []*event) error {
+	n := 0
+	for _, e := range events {
+		if e.class == "vm" && e.snapshot != nil {
+			n++
+		}
+	}
+	w.bulk = n > fewVMs
+	clear(w.loaded)
+	w.loaded["VM"] = true // all of them are in the events
+	for _, e := range events {
+		if e.class != "vm" {
+			continue
+		}
+		if err := w.vm(ctx, b, e); err != nil {
+			return err
+		}
+	}
+	w.onlyOnce(b)
+	return nil
+}
+
+// vm hands over one VM, or that it is gone.
+func (w *watcher) vm(ctx context.Context, b *backends.Batch, e *event) error {
+	seen, known := w.vms[e.ref]
+	if e.operation == "del" {
+		delete(w.vms, e.ref)
+		uuid := w.forget(e.ref, seen.uuid)
+		switch {
+		case known && !seen.shown:
+		case uuid == "":
+			return errLost
+		default:
+			b.Gone = append(b.Gone, w.d.id(uuid))
+		}
+		return nil
+	}
+	if e.snapshot == nil { // it has gone since: the next answer says so
+		w.vms[e.ref] = seen
+		return nil
+	}
+	if o, ok := w.d.refs.object(e.ref); ok {
+		seen.uuid = o.uuid
+	}
+	if hidden(*e.snapshot) {
+		if seen.shown || !known && e.operation != "add" && seen.uuid != "" {
+			b.Gone = append(b.Gone, w.d.id(seen.uuid))
+		}
+		seen.shown = false
+		w.vms[e.ref] = seen
+		return nil
+	}
+	vm, err := w.view(ctx, *e.snapshot, backends.ViewBasic, nil)
+	if _, damaged := err.(damage); damaged && seen.uuid != "" {
+		id := w.d.id(seen.uuid)
+		vm, err = &backends.VM{ID: id, Backend: id.Backend, Kind: backends.XenAPI, UID: seen.uuid, State: backends.StateUnknown}, nil
+	}
+	if _, nameless := err.(damage); nameless {
+		w.vms[e.ref] = seen
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	seen.shown = true
+	w.vms[e.ref] = seen
+	b.VMs = append(b.VMs, vm)
+	return nil
+}
+
+// hidden reports whether a VM is none that lists show. A flag that nobody can read hides nothing.
+func hidden(v wire.Value) bool {
+	return slices.ContainsFunc([]string{"is_a_template", "is_a_snapshot", "is_control_domain"}, func(flag string) bool {
+		m, ok, err := v.Member(flag)
+		if !ok || err != nil {
+			return false
+		}
+		set, err := m.Bool()
+		return err == nil && set
+	})
+}
+
+// onlyOnce takes out of Gone what is there again under a new reference.
+func (w *watcher) onlyOnce(b *backends.Batch) {
+	if len(b.Gone) == 0 || len(b.VMs) == 0 {
+		return
+	}
+	there := make(map[backends.ID]bool, len(b.VMs))
+	for _, vm := range b.VMs {
+		there[vm.ID] = true
+	}
+	b.Gone = slices.DeleteFunc(b.Gone, func(id backends.ID) bool { return there[id] })
+}

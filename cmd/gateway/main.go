@@ -21,13 +21,15 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Environ, os.Stdout, os.Stderr); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "gateway:", err)
-		}
-		os.Exit(1)
+	err := run(ctx, os.Args[1:], os.Environ, os.Stdout, os.Stderr)
+	stop()
+	if err == nil {
+		return
 	}
+	if !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "gateway:", err)
+	}
+	os.Exit(1)
 }
 
 // run is the program; it ends when ctx does.
@@ -55,7 +57,7 @@ func run(ctx context.Context, args []string, environ func() []string, stdout, st
 	if err != nil {
 		return err
 	}
-	defer log.Sync() // stderr cannot always be synced, and there is nobody left to tell
+	defer func() { _ = log.Sync() }() // stderr cannot always be synced, and there is nobody left to tell
 	if f.demo {
 		return runDemo(ctx, cfg, f, log, stdout)
 	}

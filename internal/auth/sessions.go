@@ -107,8 +107,7 @@ func (s *Sessions) Open(ctx context.Context, c Credentials) (token string, sessi
 	now := s.now()
 	e := sessionEntry{Create: now, LastUse: now, Logins: []heldLogin{held}}
 	if err := s.putSession(ctx, key, func(*sessionEntry) (*sessionEntry, error) { return &e, nil }); err != nil {
-		s.release(ctx, held, key)
-		return "", nil, err
+		return "", nil, errors.Join(err, s.release(ctx, held, key))
 	}
 	session, err = s.resolve(ctx, key, e)
 	return token, session, err
@@ -171,14 +170,15 @@ func (s *Sessions) AddLogin(ctx context.Context, session *Session, c Credentials
 		return old, nil
 	})
 	if err != nil {
-		s.release(ctx, held, session.key)
 		if errors.Is(err, store.ErrNoEntry) {
-			return nil, &backends.Error{Code: backends.Unauthenticated, Detail: "The session has ended: log in with POST /sessions."}
+			err = &backends.Error{Code: backends.Unauthenticated, Detail: "The session has ended: log in with POST /sessions."}
 		}
-		return nil, err
+		return nil, errors.Join(err, s.release(ctx, held, session.key))
 	}
 	if replaced != nil {
-		s.release(ctx, *replaced, session.key)
+		if err := s.release(ctx, *replaced, session.key); err != nil {
+			return nil, err
+		}
 	}
 	return s.resolve(ctx, session.key, e)
 }

@@ -61,7 +61,7 @@ func (b *Backend) Create(ctx context.Context, s Session, members []Change) (*VM,
 	vm, err := b.Driver.VM(ctx, s, id, ViewFull)
 	if err != nil {
 		// The VM is there: failing now would report a failure for a success.
-		return &VM{ID: id, Backend: b.Name, Kind: b.Driver.Kind(), UID: id.Native, State: StateUnknown}, nil
+		return &VM{ID: id, Backend: b.Name, Kind: b.Driver.Kind(), UID: id.Native, State: StateUnknown}, nil //nolint:nilerr // see above
 	}
 	return vm, nil
 }

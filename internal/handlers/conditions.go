@@ -21,7 +21,7 @@ func (a *API) matching(next handler) handler {
 		if len(values) == 0 {
 			return next(r)
 		}
-		tags, any, err := parseMatch(strings.Join(values, ","))
+		tags, anything, err := parseMatch(strings.Join(values, ","))
 		if err != nil {
 			return reply{}, err
 		}
@@ -30,14 +30,14 @@ func (a *API) matching(next handler) handler {
 			return reply{}, err
 		}
 		view := backends.ViewFull
-		if any {
+		if anything {
 			view = backends.ViewBasic
 		}
 		vm, err := t.backend.VM(r.Context(), t.session, t.id, view)
 		if err != nil {
 			return reply{}, err
 		}
-		if !any && !slices.Contains(tags, vm.ETag) {
+		if !anything && !slices.Contains(tags, vm.ETag) {
 			return reply{}, &backends.Error{Code: backends.ETagMismatch, Detail: "The VM is no longer what If-Match names: read it again."}
 		}
 		return next(r)
@@ -45,7 +45,7 @@ func (a *API) matching(next handler) handler {
 }
 
 // parseMatch reads If-Match: the strong tags it names, or that any will do. Weak ones match nothing.
-func parseMatch(text string) (tags []string, any bool, err error) {
+func parseMatch(text string) (tags []string, anything bool, err error) {
 	if strings.TrimSpace(text) == "*" {
 		return nil, true, nil
 	}

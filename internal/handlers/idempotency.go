@@ -204,7 +204,7 @@ func fingerprintOf(r *http.Request) (string, error) {
 		}
 	}
 	h := sha256.New()
-	io.WriteString(h, strings.Join([]string{r.Method, r.URL.Path, r.URL.Query().Encode(), ""}, "\x00")) // a hash never fails
+	h.Write([]byte(strings.Join([]string{r.Method, r.URL.Path, r.URL.Query().Encode(), ""}, "\x00")))
 	h.Write(text)
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

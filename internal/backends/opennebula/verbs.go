@@ -627,7 +627,10 @@ func (d *Driver) checkOperation(ctx context.Context, s backends.Session, id back
 		return nil, err
 	}
 	if slices.ContainsFunc(allowed(m.at, r), func(x backends.AllowedAction) bool {
-		return string(x.Action) == a.Action || x.Raw == a.Action
+		if isVerb(backends.Verb(a.Action)) { // "shutdown" is a verb that keeps the VM, and an old name of one that does not
+			return string(x.Action) == a.Action
+		}
+		return x.Raw == a.Action
 	}) {
 		return &backends.Check{Allowed: true}, nil
 	}

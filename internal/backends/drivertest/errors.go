@@ -45,7 +45,7 @@ func (b *bench) uses() []use {
 			return d.Patch(ctx, s, id, []backends.Change{{Path: "displayName", Value: Prefix + "patched"}})
 		}},
 		{"Create", true, func(ctx context.Context, d backends.Driver, s backends.Session, _ backends.ID) error {
-			_, err := d.Create(ctx, s, inOrder(append([]backends.Change{{Path: "displayName", Value: Prefix + "made"}}, b.Claims.Create...)))
+			_, err := d.Create(ctx, s, inOrder(append([]backends.Change{{Path: "displayName", Value: b.made}}, b.Claims.Create...)))
 			return err
 		}},
 	}

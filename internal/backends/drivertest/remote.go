@@ -1,8 +1,10 @@
 package drivertest
 
 import (
+	"cmp"
 	"slices"
 	"testing"
+	"time"
 
 	"vmgateway/internal/backends"
 )
@@ -95,16 +97,39 @@ func (b *bench) discard(t *testing.T, id backends.ID) {
 			b.Remove(t, id.Native)
 			return
 		}
-		result, err := b.driver.Do(background(t), b.session, backends.VerbDelete, id, b.deletion())
-		switch code := backends.CodeOf(err); {
-		case err != nil && code != backends.NotFound && code != backends.WrongState:
-			t.Errorf("%s is left behind: %v", id, err)
-		case err == nil:
-			if op, ok := result.(*backends.Operation); ok && !op.Done() {
-				t.Logf("%s is being removed: %s", id, op.State)
-			}
-		}
+		b.delete(t, id)
 	})
+}
+
+// sweep removes what was made by calls whose answer was lost, so that nobody knows its id.
+func (b *bench) sweep(t *testing.T) {
+	if b.Remove != nil {
+		return // the simulator goes as well
+	}
+	for vm, err := range b.driver.VMs(background(t), b.session, backends.Query{View: backends.ViewBasic}) {
+		if err == nil && vm.DisplayName != nil && *vm.DisplayName == b.made {
+			b.delete(t, vm.ID)
+		}
+	}
+}
+
+// delete removes a VM, and waits until it is gone: what is still under way may be in the way at first.
+func (b *bench) delete(t *testing.T, id backends.ID) {
+	t.Helper()
+	ctx := background(t) // the test's own has ended
+	var last error
+	for range patience {
+		vm, err := b.driver.VM(ctx, b.session, id, backends.ViewBasic)
+		if backends.CodeOf(err) == backends.NotFound || err == nil && vm.State == backends.StateDeleted {
+			return
+		}
+		if err == nil && vm.State != backends.StateDeleting {
+			_, err = b.driver.Do(ctx, b.session, backends.VerbDelete, id, b.deletion())
+		}
+		last = err
+		time.Sleep(cmp.Or(b.Pause, pause))
+	}
+	t.Errorf("%s is left behind: %v", id, last)
 }
 
 // deletion is how to delete a VM wherever it is.

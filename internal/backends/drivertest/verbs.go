@@ -217,7 +217,7 @@ func (b *bench) ends(t *testing.T, v backends.Verb, id backends.ID, result any, 
 	}
 	if r := end.Result; r != nil && r.VM != nil && *r.VM != id {
 		b.read(t, *r.VM)
-		b.remove(t, *r.VM)
+		b.discard(t, *r.VM)
 	}
 	return end
 }
@@ -241,7 +241,6 @@ func (b *bench) waits(t *testing.T, result any) {
 // finish follows an operation to its end, and checks each report on the way.
 func (b *bench) finish(t *testing.T, op *backends.Operation) *backends.Operation {
 	t.Helper()
-	const patience = 600 // steps of the clock, or looks
 	first := op
 	for range patience {
 		b.checkOperation(t, first, op)
@@ -299,6 +298,9 @@ func (b *bench) pass(t *testing.T) {
 
 // pause is how long to wait between two looks at a backend whose clock is not in our hands.
 const pause = 100 * time.Millisecond
+
+// patience is how many steps of the clock, or looks, an operation may take.
+const patience = 600
 
 // background is for what must still be done when a test's own context has ended.
 func background(t *testing.T) context.Context { return context.WithoutCancel(t.Context()) }

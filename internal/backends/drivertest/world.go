@@ -152,8 +152,9 @@ type bench struct {
 	driver  backends.Driver
 	backend *backends.Backend
 	session backends.Session
-	images  int // that saveDisk was asked for
-	cannot  int // cases that this World has no way to bring about
+	made    string // the name of VMs that are made by calls whose answer is lost
+	images  int    // that saveDisk was asked for
+	cannot  int    // cases that this World has no way to bring about
 }
 
 func open(t *testing.T, w World) *bench {
@@ -163,6 +164,8 @@ func open(t *testing.T, w World) *bench {
 	b.driver = b.newDriver(t, Options{})
 	b.backend = &backends.Backend{Name: w.Name, DisplayName: w.Name, Driver: b.driver}
 	b.session = b.login(t, w.Admin)
+	b.made = conformanceName(t)
+	t.Cleanup(func() { b.sweep(t) })
 	t.Cleanup(func() {
 		if b.cannot > 0 {
 			t.Logf("%d cases cannot be brought about at this backend", b.cannot)

@@ -58,6 +58,17 @@ func TestConformanceByURL(t *testing.T) {
 		}
 		sim := start(t, onesim.Config{Delays: fast, Passwords: passwords})
 		at = strings.Replace(sim.URL(), "http://", "http://oneadmin:"+adminPassword+"@", 1)
+		t.Cleanup(func() {
+			for n := 0; ; n++ {
+				vm, ok := sim.VM(n)
+				if !ok {
+					break
+				}
+				if vm.State != onesim.Done {
+					t.Errorf("the suite has left %s (%d) behind", vm.Name, n)
+				}
+			}
+		})
 	}
 	drivertest.RunRemote(t, func(t *testing.T) drivertest.World { return remote(t, at, pause) })
 }

@@ -51,6 +51,14 @@ func TestConformanceByURL(t *testing.T) {
 		}
 		sim := start(t, xensim.Config{Durations: &d})
 		at = strings.Replace(sim.URL(), "http://", "http://root:xenroot@", 1)
+		before := sim.VMs()
+		t.Cleanup(func() {
+			for _, uuid := range sim.VMs() {
+				if vm, _ := sim.VM(uuid); !slices.Contains(before, uuid) {
+					t.Errorf("the suite has left a VM behind: %+v", vm)
+				}
+			}
+		})
 	}
 	drivertest.RunRemote(t, func(t *testing.T) drivertest.World { return remote(t, at, pause) })
 }

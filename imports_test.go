@@ -28,13 +28,14 @@ var rooms = map[string]room{
 			"", "internal/auth", "internal/backends", "internal/backends/opennebula",
 			"internal/backends/opennebula/onesim", "internal/backends/xenapi",
 			"internal/backends/xenapi/xensim", "internal/feed", "internal/handlers",
-			"internal/operations", "internal/store",
+			"internal/operations", "internal/store", "web",
 		},
 		theirs: []string{
 			"github.com/go-viper/mapstructure/v2", "github.com/knadh/koanf",
-			"github.com/prometheus/client_golang", "github.com/swaggest/swgui", "go.uber.org/zap",
+			"github.com/prometheus/client_golang", "go.uber.org/zap",
 		},
 	},
+	"web": {theirs: []string{"github.com/swaggest/swgui"}},
 	"internal/handlers": {
 		ours: []string{
 			"internal/auth", "internal/backends", "internal/backends/query", "internal/feed",

@@ -13,8 +13,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/swaggest/swgui"
-	swaggerui "github.com/swaggest/swgui/v5emb"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -27,6 +25,7 @@ import (
 	"vmgateway/internal/handlers"
 	"vmgateway/internal/operations"
 	"vmgateway/internal/store"
+	"vmgateway/web"
 )
 
 // drivers is every kind of backend.
@@ -108,6 +107,10 @@ func newServer(cfg config, log *zap.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	docs, err := web.Docs("/openapi.json", handlers.ErrorRows())
+	if err != nil {
+		return nil, err
+	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	feeds := feed.New(feed.Config{Health: func(backend string, err error) {
@@ -124,7 +127,7 @@ func newServer(cfg config, log *zap.Logger) (*server, error) {
 	api, err := handlers.New(handlers.Config{
 		Contract: vmgateway.OpenAPI, Backends: registry, Sessions: sessions, Log: log, Metrics: metrics,
 		Feeds: feeds, Operations: tracker, Store: kept,
-		Docs:   swaggerui.NewWithConfig(swgui.Config{HideCurl: false})("VM gateway", "/openapi.json", "/docs/"),
+		Docs:   docs,
 		Limits: limits, MaxBody: cfg.Limits.BodyBytes, LoginsPerMin: cfg.Logins.PerMinute,
 		CORSOrigins: cfg.CORS.Origins, TrustedProxies: cfg.TrustedProxies,
 	})

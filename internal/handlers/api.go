@@ -153,7 +153,6 @@ func (a *API) route() error {
 	}
 	// The pages beside the contract: they are for people.
 	r.Method(http.MethodGet, "/docs/*", a.cfg.Docs)
-	r.Get("/docs/errors", serveErrors)
 	r.Method(http.MethodGet, "/", http.RedirectHandler("/docs", http.StatusTemporaryRedirect))
 	a.Handler, a.mux = r, r
 	sort.Slice(mistakes, func(i, j int) bool { return mistakes[i].Error() < mistakes[j].Error() })

@@ -38,12 +38,13 @@ func (t *Tracker) follow(j *job, s backends.Session) (left <-chan struct{}) {
 		return j.left
 	}
 	gone := make(chan struct{})
-	if t.closed || t.jobs[j.key] != j { // it ended meanwhile, or was dropped
+	op := j.known()
+	if t.closed || t.jobs[j.key] != j || op == nil { // it ended meanwhile, was dropped, or is just being asked for
 		close(gone)
 		return gone
 	}
 	f := t.follower(j, s)
-	f.add(j, j.known())
+	f.add(j, op)
 	j.left = gone
 	t.work.Go(func() { f.run(j) })
 	return gone

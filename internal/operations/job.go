@@ -22,8 +22,9 @@ type job struct {
 	turn     chan struct{} // held for a look: one at a time
 	wake     chan struct{}
 
-	// The tracker's lock is over this one: closed when nobody follows any more, nil when nobody does.
-	left chan struct{}
+	// The tracker's lock is over these.
+	left    chan struct{} // closed when nobody follows any more; nil when nobody does
+	counted bool          // for the next trim
 
 	// These belong to whoever holds the turn.
 	claimed   bool
@@ -53,7 +54,8 @@ func (t *Tracker) job(b *backends.Backend, owner string, id backends.ID, stored 
 		over: make(chan struct{}), turn: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 	}
 	if stored != nil {
-		j.op, j.published, j.claimed, j.saved = stored.Operation, stored.Operation, stored.Claimed, true
+		j.op, j.published, j.claimed = stored.Operation, stored.Operation, stored.Claimed
+		j.saved, j.counted = true, true
 	}
 	t.jobs[key] = j
 	return j
@@ -130,7 +132,7 @@ func (t *Tracker) look(ctx context.Context, s backends.Session, j *job) (*backen
 	if op, err, ok := j.sharedSince(came); ok {
 		return op, err
 	}
-	if j.ended() {
+	if j.ended() { // and perhaps still has to be stored
 		t.record(ctx, j, j.known())
 		return j.known(), nil
 	}
@@ -188,10 +190,12 @@ func (t *Tracker) record(ctx context.Context, j *job, seen *backends.Operation) 
 	was := j.known()
 	op := merge(was, seen)
 	saved := j.isSaved()
-	if !saved || op.Done() {
+	ends := op.Done() && (was == nil || !was.Done())
+	if !saved || ends {
 		stored, err := t.save(ctx, entry{Owner: j.owner, Claimed: j.claimed, Operation: op})
 		if saved = err == nil; saved {
 			op = stored
+			t.tidy(j)
 		} else {
 			t.report(fmt.Errorf("store the operation %s: %w", op.ID, err))
 		}
@@ -200,7 +204,7 @@ func (t *Tracker) record(ctx context.Context, j *job, seen *backends.Operation) 
 	j.op, j.saved, j.missed = merge(j.op, op), saved, time.Time{}
 	j.mu.Unlock()
 	t.tell(j)
-	if op.Done() && (was == nil || !was.Done()) {
+	if ends {
 		close(j.over)
 	}
 	if j.settled() {

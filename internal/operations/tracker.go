@@ -113,7 +113,6 @@ func (t *Tracker) Started(b *backends.Backend, owner string, s backends.Session,
 		t.follow(j, s)
 	}
 	t.Resume(b, owner, s)
-	t.tidy(hashOf(owner))
 	return known
 }
 
@@ -323,8 +322,8 @@ func (t *Tracker) find(ctx context.Context, b *backends.Backend, owner string, i
 	return t.job(b, owner, id, nil), nil, nil
 }
 
-// tidy does now and then, after an operation was added, what keeps the store small.
-func (t *Tracker) tidy(owner string) {
+// tidy does now and then, after an operation was stored, what keeps the store small.
+func (t *Tracker) tidy(j *job) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -334,9 +333,13 @@ func (t *Tracker) tidy(owner string) {
 		t.swept = now
 		t.background("sweep operations", t.sweep)
 	}
-	if t.untrimmed[owner]++; t.untrimmed[owner] > t.cfg.PerOwner/10 {
-		delete(t.untrimmed, owner)
-		t.background("trim operations", func(ctx context.Context) error { return t.trim(ctx, owner) })
+	if j.counted {
+		return
+	}
+	j.counted = true
+	if t.untrimmed[j.owner]++; t.untrimmed[j.owner] > t.cfg.PerOwner/10 {
+		delete(t.untrimmed, j.owner)
+		t.background("trim operations", func(ctx context.Context) error { return t.trim(ctx, j.owner) })
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -65,6 +66,7 @@ func NewRedis(c RedisConfig) (*Redis, error) {
 	if err != nil {
 		return nil, err
 	}
+	logging.Disable() // go-redis writes to standard error what it also returns
 	r := &Redis{client: redis.NewClient(o), prefix: c.Prefix, now: c.Now, untaken: c.Untaken}
 	if r.prefix == "" {
 		r.prefix = "vmgateway:"
@@ -98,6 +100,7 @@ func redisOptions(c RedisConfig) (*redis.Options, error) {
 		o.TLSConfig = own
 	}
 	o.MaxRetries = -1 // what changes something is not simply sent again
+	o.DialerRetries = 1
 	o.ContextTimeoutEnabled = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return o, nil

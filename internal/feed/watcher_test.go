@@ -191,7 +191,7 @@ func (l *listener) next() feed.Event {
 		case <-l.feed.Ended():
 			l.t.Fatalf("the feed ended: %v", l.feed.Err())
 		case <-l.ctx.Done():
-			l.t.Fatal("no event came")
+			l.t.Fatalf("no event came; the backend is down: %v", l.feed.Down())
 		}
 	}
 	e := l.got[0]

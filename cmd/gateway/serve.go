@@ -113,18 +113,22 @@ func newServer(cfg config, log *zap.Logger) (*server, error) {
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	feeds := feed.New(feed.Config{Health: func(backend string, err error) {
-		if err != nil {
-			log.Warn("a backend cannot be watched", zap.String("backend", backend), zap.Error(err))
-			return
-		}
-		log.Info("a backend can be watched again", zap.String("backend", backend))
-	}})
+	var api *handlers.API // is there before anybody watches
+	feeds := feed.New(feed.Config{
+		Observe: func(c backends.Call) { api.Observe(c) },
+		Health: func(backend string, err error) {
+			if err != nil {
+				log.Warn("a backend cannot be watched", zap.String("backend", backend), zap.Error(err))
+				return
+			}
+			log.Info("a backend can be watched again", zap.String("backend", backend))
+		},
+	})
 	tracker := operations.New(operations.Config{
 		Store: kept, Feeds: feeds, Body: handlers.OperationBody,
 		Report: func(err error) { log.Warn("an operation cannot be followed", zap.Error(err)) },
 	})
-	api, err := handlers.New(handlers.Config{
+	api, err = handlers.New(handlers.Config{
 		Contract: vmgateway.OpenAPI, Backends: registry, Sessions: sessions, Log: log, Metrics: metrics,
 		Feeds: feeds, Operations: tracker, Store: kept,
 		Docs:   docs,

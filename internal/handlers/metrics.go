@@ -59,6 +59,9 @@ func (m *metrics) backendCall(c backends.Call) {
 	m.calls.WithLabelValues(c.Backend, c.Method, outcome).Observe(c.Duration.Seconds())
 }
 
+// Observe counts a call that no request made, such as a watcher's.
+func (a *API) Observe(c backends.Call) { a.metrics.backendCall(c) }
+
 // knownMethod keeps a client from making up time series.
 func knownMethod(method string) string {
 	switch method {

@@ -3,12 +3,14 @@ package operations
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"vmgateway/internal/backends"
 	"vmgateway/internal/feed"
+	"vmgateway/internal/store"
 )
 
 // job is an operation that is being looked at: one that runs, or whose end is not stored yet.
@@ -139,7 +141,7 @@ func (t *Tracker) look(ctx context.Context, s backends.Session, j *job) (*backen
 	n := j.begin()
 	op, err := j.backend.Driver.Operation(ctx, s, j.id)
 	if err == nil {
-		err = t.adopt(ctx, j, op)
+		err = t.refuseGone(ctx, j, op)
 	} else if backends.CodeOf(err) == backends.NotFound {
 		op, err = t.miss(ctx, j, err)
 	}
@@ -149,16 +151,20 @@ func (t *Tracker) look(ctx context.Context, s backends.Session, j *job) (*backen
 	return j.finish(n, err, ctx.Err() == nil && backends.CodeOf(err) != backends.BackendSessionEnded)
 }
 
-// adopt refuses an operation that only the driver knows, when it is one that was kept and is no more.
-func (t *Tracker) adopt(ctx context.Context, j *job, op *backends.Operation) error {
+// refuseGone refuses an operation that only the driver knows, when it was kept and is kept no more. When
+// the store cannot tell, it is taken: its end may have been read this once.
+func (t *Tracker) refuseGone(ctx context.Context, j *job, op *backends.Operation) error {
 	if j.known() != nil {
 		return nil
 	}
 	gone, err := t.isGone(ctx, j.owner, op)
-	if err == nil && gone {
-		err = notFound(j.id)
+	if err != nil {
+		t.report(fmt.Errorf("look for the operation %s: %w", j.id, err))
 	}
-	return err
+	if gone {
+		return notFound(j.id)
+	}
+	return nil
 }
 
 // miss is an operation that the backend does not know. Another gateway may have read its end, and
@@ -172,6 +178,8 @@ func (t *Tracker) miss(ctx context.Context, j *job, err error) (*backends.Operat
 		return e.Operation, nil
 	case known == nil:
 		return nil, err
+	case loadErr != nil && !errors.Is(loadErr, store.ErrNoEntry):
+		return nil, loadErr
 	case !t.cfg.Store.Ephemeral() && !j.missedBefore(t.cfg.Now()):
 		return nil, nil
 	}
@@ -190,8 +198,7 @@ func (t *Tracker) record(ctx context.Context, j *job, seen *backends.Operation) 
 	was := j.known()
 	op := merge(was, seen)
 	saved := j.isSaved()
-	ends := op.Done() && (was == nil || !was.Done())
-	if !saved || ends {
+	if !saved || ends(was, op) {
 		stored, err := t.save(ctx, entry{Owner: j.owner, Claimed: j.claimed, Operation: op})
 		if saved = err == nil; saved {
 			op = stored
@@ -204,7 +211,7 @@ func (t *Tracker) record(ctx context.Context, j *job, seen *backends.Operation) 
 	j.op, j.saved, j.missed = merge(j.op, op), saved, time.Time{}
 	j.mu.Unlock()
 	t.tell(j)
-	if ends {
+	if ends(was, op) { // which may be how another gateway saw it end
 		close(j.over)
 	}
 	if j.settled() {
@@ -212,6 +219,8 @@ func (t *Tracker) record(ctx context.Context, j *job, seen *backends.Operation) 
 		j.poke()
 	}
 }
+
+func ends(was, is *backends.Operation) bool { return is.Done() && (was == nil || !was.Done()) }
 
 // tell publishes what the feed was not told yet. Whoever calls it has the turn, so that nobody is
 // told of progress after the end.

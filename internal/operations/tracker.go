@@ -212,24 +212,23 @@ func (t *Tracker) Cancel(ctx context.Context, b *backends.Backend, owner string,
 		return nil, err
 	}
 	if op.Done() {
-		return nil, &backends.Error{Code: backends.WrongState, Detail: fmt.Sprintf("The operation has ended already: it is %s.", op.State)}
+		return nil, endedAlready(op)
 	}
-	c, ok := b.Driver.(backends.Canceller)
-	if !ok {
-		return nil, &backends.Error{
-			Code:   backends.UnsupportedByBackend,
-			Detail: fmt.Sprintf("%s has no way to give up what it has begun.", b.DisplayName),
-			Fault:  &backends.Fault{ID: b.Name, Kind: b.Driver.Kind()},
+	if err := b.Cancel(ctx, s, id); err != nil {
+		if op, now := t.look(ctx, s, j); now == nil && op.Done() { // it was about to end
+			return nil, endedAlready(op)
 		}
-	}
-	if err := c.Cancel(ctx, s, id); err != nil {
 		return nil, err
 	}
 	op, err = t.look(ctx, s, j)
-	if err != nil && op != nil { // it was asked: a failure to read on does not undo that
+	if op != nil { // it was asked: a failure to read on does not undo that
 		return op, nil
 	}
-	return op, err
+	return nil, err
+}
+
+func endedAlready(op *backends.Operation) error {
+	return &backends.Error{Code: backends.WrongState, Detail: fmt.Sprintf("The operation has ended already: it is %s.", op.State)}
 }
 
 // Resume follows again what the store holds as running for an owner, such as after a restart. It

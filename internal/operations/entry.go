@@ -224,8 +224,29 @@ func (t *Tracker) ownerOf(ctx context.Context, id backends.ID) (string, error) {
 	return string(owner), err
 }
 
+// decodeAge decodes only what tells which entries are the oldest.
+func decodeAge(text []byte) (entry, error) {
+	var e struct {
+		Claimed   bool
+		Operation struct {
+			ID         backends.ID
+			State      backends.OperationState
+			CreateTime time.Time
+		}
+	}
+	if err := json.Unmarshal(text, &e); err != nil {
+		return entry{}, fmt.Errorf("an operation in the store: %w", err)
+	}
+	o := e.Operation
+	return entry{Claimed: e.Claimed, Operation: &backends.Operation{ID: o.ID, State: o.State, CreateTime: o.CreateTime}}, nil
+}
+
 // entries gives what the store holds of an owner.
 func (t *Tracker) entries(ctx context.Context, owner string) ([]entry, error) {
+	return t.entriesAs(ctx, owner, decode)
+}
+
+func (t *Tracker) entriesAs(ctx context.Context, owner string, decode func([]byte) (entry, error)) ([]entry, error) {
 	texts, err := t.cfg.Store.List(ctx, entryPrefix+owner+"/")
 	if err != nil {
 		return nil, err
@@ -307,7 +328,7 @@ func (t *Tracker) isGone(ctx context.Context, owner string, op *backends.Operati
 
 // trim keeps the newest operations of an owner. Those that have ended go first.
 func (t *Tracker) trim(ctx context.Context, owner string) error {
-	all, err := t.entries(ctx, owner)
+	all, err := t.entriesAs(ctx, owner, decodeAge)
 	excess := len(all) - t.cfg.PerOwner
 	if err != nil || excess <= 0 {
 		return err

@@ -21,7 +21,7 @@ type Config struct {
 	// Keep is how long an operation stays readable after its end was seen; 0 = one hour.
 	Keep time.Duration
 	// PerOwner is how many operations of one owner are kept; 0 = 1,000. The oldest that have ended go
-	// first. Up to a tenth more can be there for a moment.
+	// first. Up to a quarter more can be there for a moment.
 	PerOwner int
 	// Poll is how long a running operation goes unasked when the feed tells nothing of it; it grows
 	// to four times that. 0 = 15 s, which is more than an OpenNebula VM may take to begin to move.
@@ -336,7 +336,7 @@ func (t *Tracker) tidy(j *job) {
 		return
 	}
 	j.counted = true
-	if t.untrimmed[j.owner]++; t.untrimmed[j.owner] > t.cfg.PerOwner/10 {
+	if t.untrimmed[j.owner]++; t.untrimmed[j.owner] > t.cfg.PerOwner/4 {
 		delete(t.untrimmed, j.owner)
 		t.background("trim operations", func(ctx context.Context) error { return t.trim(ctx, j.owner) })
 	}

@@ -218,6 +218,24 @@ func (s *Server) checkPermission(sess *object, m *message) *Failure {
 		"No permission in user session. (Roles with this permission: "+strings.Join(allowed, ", ")+")")
 }
 
+// permissions are what a session lists of the messages that its user's role has: none for the local
+// superuser, as in the recording.
+func (s *Server) permissions(sess *object) []string {
+	names := []string{}
+	if sess.flag("is_local_superuser") {
+		return names
+	}
+	for _, class := range s.schema.order {
+		for _, m := range s.schema.classes[class].messages {
+			if s.checkPermission(sess, m) == nil {
+				names = append(names, strings.ToLower(m.full()))
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 func (s *Server) readArguments(m *message, params []any) ([]any, *Failure) {
 	args := make([]any, 0, len(params))
 	for i, raw := range params {

@@ -76,6 +76,7 @@ func (s *Server) login(m *message, params []any, onSlave bool) (any, *Failure) {
 		{"originator", originator}, {"parent", nullRef}, {"client_certificate", false},
 	})
 	s.roleOf[o.ref] = user.Role
+	s.db.set(o, "rbac_permissions", s.permissions(o))
 	s.used[o.ref] = s.nextUse()
 	if local {
 		s.localSession[o.ref] = true

@@ -11,8 +11,9 @@
 // name of its class where nobody knows it any more.
 //
 // Rejected: mirroring the pool with event.from in order to answer reads from memory. It makes each
-// read as old as the last event, and needs a session of the gateway's own; the watcher is a room of
-// its own. Also rejected: the synchronous form of the long messages. Conflicting calls wait inside
-// xapi instead of failing, so that a lost connection would leave the outcome unknown; the Async form
-// gives a task that can be asked again.
+// read as old as the last event, and needs a session of the gateway's own; [Driver.Watch] only tells
+// what happens, to whom it concerns. Also rejected: a second description of the verbs for plans. A row
+// yields its calls as steps, which Do sends and PlanDo tells. And rejected: the synchronous form of the
+// long messages. Conflicting calls wait inside xapi instead of failing, so that a lost connection would
+// leave the outcome unknown; the Async form gives a task that can be asked again.
 package xenapi

@@ -246,17 +246,7 @@ func (l *link) say(ctx context.Context, changes []backends.Change) ([]said, erro
 
 // Patch changes a VM. Nothing is sent before everything that can be checked has been.
 func (d *Driver) Patch(ctx context.Context, s backends.Session, id backends.ID, changes []backends.Change) error {
-	l := d.link(s)
-	l.doing = "changed like this"
-	h, err := l.open(ctx, "VM", id)
-	if err != nil {
-		return err
-	}
-	all, err := l.say(ctx, changes)
-	if err != nil {
-		return err
-	}
-	steps, err := l.plan(ctx, h, all, changes)
+	l, h, steps, err := d.patch(ctx, s, id, changes)
 	if err != nil {
 		return err
 	}
@@ -267,6 +257,22 @@ func (d *Driver) Patch(ctx context.Context, s backends.Session, id backends.ID, 
 		}
 	}
 	return nil
+}
+
+// patch is a change that can be begun: its VM, and its calls.
+func (d *Driver) patch(ctx context.Context, s backends.Session, id backends.ID, changes []backends.Change) (*link, *handle, []step, error) {
+	l := d.link(s)
+	l.doing = "changed like this"
+	h, err := l.open(ctx, "VM", id)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	all, err := l.say(ctx, changes)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	steps, err := l.plan(ctx, h, all, changes)
+	return l, h, steps, err
 }
 
 // plan is the calls of a patch in their order: those that depend on each other first, and domain_type
@@ -385,24 +391,17 @@ func changedLimits(changes []backends.Change) (a askedLimits, paths []string) {
 // so all is checked here, and what was not said gets the defaults of defaultRecord.
 func (d *Driver) Create(ctx context.Context, s backends.Session, changes []backends.Change) (backends.ID, error) {
 	l := d.link(s)
-	all, err := l.say(ctx, changes)
+	create, err := l.create(ctx, changes)
 	if err != nil {
 		return backends.ID{}, err
 	}
-	vm := defaultRecord()
-	for _, s := range all {
-		vm[s.field] = s.forCreate()
-	}
-	if err := completeRecord(vm, changes); err != nil {
-		return backends.ID{}, err
-	}
-	v, err := l.call(ctx, "VM.create", vm)
+	v, err := l.call(ctx, create.method, create.args...)
 	if err != nil {
 		return backends.ID{}, err
 	}
 	ref, err := v.Str()
 	if err != nil {
-		return backends.ID{}, lost(d.undecodable("VM.create", err))
+		return backends.ID{}, lost(d.undecodable(create.method, err))
 	}
 	uuid, err := l.callText(ctx, "VM.get_uuid", ref)
 	if err != nil {
@@ -410,6 +409,22 @@ func (d *Driver) Create(ctx context.Context, s backends.Session, changes []backe
 	}
 	d.refs.learn(object{"VM", uuid}, ref)
 	return d.id(uuid), nil
+}
+
+// create is the call that makes a VM of members; it has no object yet.
+func (l *link) create(ctx context.Context, changes []backends.Change) (step, error) {
+	all, err := l.say(ctx, changes)
+	if err != nil {
+		return step{}, err
+	}
+	vm := defaultRecord()
+	for _, s := range all {
+		vm[s.field] = s.forCreate()
+	}
+	if err := completeRecord(vm, changes); err != nil {
+		return step{}, err
+	}
+	return step{method: "VM.create", args: []any{vm}}, nil
 }
 
 // forCreate is the value for a VM that has none yet: a null key is one that is not there.

@@ -115,16 +115,6 @@ func (l limits) check(a askedLimits) error {
 // decimal is XenAPI's int on the wire.
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
-// step is one call of a change that takes several.
-type step struct {
-	members []string // that it applies: paths of backends.Members
-	method  string
-	args    []any
-	async   bool // has a form as a task
-	// older is what does the same in releases that do not know the method.
-	older []step
-}
-
 // memorySteps set all limits (VM halted), or the dynamic ones (halted or running; live if it runs).
 // Before XenServer 5.6 each limit has a call of its own, and another one while the VM runs.
 func memorySteps(l limits, static, live bool, members []string) []step {
@@ -138,14 +128,14 @@ func memorySteps(l limits, static, live bool, members []string) []step {
 	}
 	if !static {
 		return []step{{
-			members: members, method: "VM.set_memory_dynamic_range", async: true, older: older,
+			members: members, method: "VM.set_memory_dynamic_range", older: older,
 			args: []any{decimal(l.dynamicMin), decimal(l.dynamicMax)},
 		}}
 	}
 	older = append([]step{{members: members, method: "VM.set_memory_static_max", args: []any{decimal(l.staticMax)}}}, older...)
 	older = append(older, step{members: members, method: "VM.set_memory_static_min", args: []any{decimal(l.staticMin)}})
 	return []step{{
-		members: members, method: "VM.set_memory_limits", async: true, older: older,
+		members: members, method: "VM.set_memory_limits", older: older,
 		args: []any{decimal(l.staticMin), decimal(l.staticMax), decimal(l.dynamicMin), decimal(l.dynamicMax)},
 	}}
 }
@@ -183,7 +173,7 @@ func checkVCPUs(vcpus, most int64, pointer string) error {
 // brings limits along that were not mentioned and would be in the way, since a client of both
 // backends only says how much the VM shall have. What can be refused is refused before the first
 // call that changes something.
-func resize(ctx context.Context, j *job) (any, error) {
+func resize(ctx context.Context, j *job) ([]step, error) {
 	asked := memoryAsked(j.a.Memory)
 	if j.a.VCPUs == nil && !asked.any() {
 		return nil, backends.Invalid("", "vcpus or memory is required")
@@ -208,7 +198,9 @@ func resize(ctx context.Context, j *job) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return j.takeSteps(ctx, steps)
+	last := &steps[len(steps)-1]
+	last.async = slices.Contains(j.row.methods, last.method)
+	return steps, nil
 }
 
 func memoryAsked(m *backends.Memory) askedLimits {
@@ -252,7 +244,7 @@ func (j *job) cpuSteps(r *vmRecord, live bool) ([]step, error) {
 		return nil, err
 	}
 	if live {
-		return []step{{members: []string{"vcpus"}, method: "VM.set_VCPUs_number_live", args: []any{decimal(n)}, async: true}}, nil
+		return []step{{members: []string{"vcpus"}, method: "VM.set_VCPUs_number_live", args: []any{decimal(n)}}}, nil
 	}
 	var limit *int64
 	if n > value(r.maxVCPUs) {
@@ -263,68 +255,4 @@ func (j *job) cpuSteps(r *vmRecord, live bool) ([]step, error) {
 		steps[i].members = []string{"vcpus"}
 	}
 	return steps, nil
-}
-
-// takeSteps makes the calls in turn. The last one is the operation, if it can be a task.
-func (j *job) takeSteps(ctx context.Context, steps []step) (*backends.Operation, error) {
-	for i, s := range steps {
-		if i < len(steps)-1 || !s.async {
-			if err := j.take(ctx, j.h, s); err != nil {
-				return nil, halfWay(err, steps, i)
-			}
-			continue
-		}
-		o, err := j.run(ctx, j.h, s.method, s.args...)
-		if unknownMethod(err) && s.older != nil {
-			return j.takeSteps(ctx, s.older)
-		}
-		return o, halfWay(err, steps, i)
-	}
-	return j.done(), nil
-}
-
-// take makes a call, or those that stand for it in a release that does not know it.
-func (l *link) take(ctx context.Context, h *handle, s step) error {
-	_, err := l.on(ctx, h, s.method, s.args...)
-	if !unknownMethod(err) || s.older == nil {
-		return err
-	}
-	for _, older := range s.older {
-		if _, err := l.on(ctx, h, older.method, older.args...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func unknownMethod(err error) bool { return refusedBy(err, "MESSAGE_METHOD_UNKNOWN") }
-
-// halfWay says which members were applied before the step that failed, and which were not.
-func halfWay(err error, steps []step, failed int) error {
-	if err == nil || failed == 0 {
-		return err
-	}
-	not := pathsOf(steps[failed:])
-	applied := pathsOf(steps[:failed])
-	e := *backends.AsError(err)
-	e.Applied = nil
-	for _, path := range applied {
-		if !slices.Contains(not, path) {
-			e.Applied = append(e.Applied, path)
-		}
-	}
-	e.NotApplied = not
-	return &e
-}
-
-func pathsOf(steps []step) []string {
-	var all []string
-	for _, s := range steps {
-		for _, path := range s.members {
-			if !slices.Contains(all, path) {
-				all = append(all, path)
-			}
-		}
-	}
-	return all
 }

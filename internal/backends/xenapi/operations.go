@@ -118,6 +118,9 @@ func (l *link) begin(ctx context.Context, h *handle, limit time.Duration, method
 			}
 			r, err := l.follow(ctx, ref, limit)
 			if err != nil {
+				if ctx.Err() != nil {
+					l.drop(ctx, ref) // nobody will know of the task
+				}
 				return "", nil, lost(err)
 			}
 			if !h.stale(l.refusal(method, r)) {
@@ -146,6 +149,7 @@ func (l *link) complete(ctx context.Context, h *handle, method string, args ...a
 		return nil, err
 	}
 	if !r.ended() {
+		l.drop(ctx, ref) // the work goes on, and nobody could ask for the task again
 		return nil, lost(&backends.Error{Code: backends.BackendTimeout, Op: l.d.op(method), Detail: "The backend did not finish in time.", Err: ctx.Err()})
 	}
 	l.drop(ctx, ref)
@@ -166,7 +170,14 @@ func (j *job) run(ctx context.Context, h *handle, method string, args ...any) (*
 		j.drop(ctx, ref)
 		return nil, err
 	}
-	return j.operation(ctx, ref, r)
+	o, err := j.operation(ctx, ref, r)
+	if err != nil {
+		// It succeeded, and what it made could not be asked for. The task is still there: whoever asks
+		// for the operation next is told.
+		o = j.blank(r.uuid)
+		o.State = backends.OperationRunning
+	}
+	return o, nil
 }
 
 // operation is how a task stands, with the task destroyed if that is its end.
@@ -185,14 +196,20 @@ func (j *job) operation(ctx context.Context, ref string, r *taskRecord) (*backen
 		o.Result = result
 	case "cancelled":
 		o.State = backends.OperationCancelled
+		o.Result = j.left()
 	case "failure":
 		o.State = backends.OperationFailed
 		method := strings.TrimPrefix(r.label, "Async.")
-		o.Err = backends.AsError(j.refusal(method, r))
+		err := j.refusal(method, r)
+		if j.row.late != nil {
+			err = j.row.late(j, method, err)
+		}
+		o.Err = backends.AsError(err)
+		o.Result = j.left()
 	default:
 		o.State = backends.OperationRunning
 		o.Progress = progress(r)
-		o.Cancellable = slices.Contains(r.allowed, "cancel")
+		o.Cancellable = r.cancellable()
 		return o, nil
 	}
 	end := j.d.cfg.Now().UTC()
@@ -214,8 +231,8 @@ func progress(r *taskRecord) *float64 {
 
 // result is what the task made: its result is a piece of XML with the reference of a VM.
 func (j *job) result(ctx context.Context, r *taskRecord) (*backends.OperationResult, error) {
-	if j.verb == backends.VerbInstantiate {
-		return &backends.OperationResult{VM: &j.id}, nil
+	if made := j.left(); made != nil {
+		return made, nil
 	}
 	ref := refPattern.FindString(r.result)
 	if ref == "" || ref == nullRef {
@@ -226,6 +243,14 @@ func (j *job) result(ctx context.Context, r *taskRecord) (*backends.OperationRes
 		return nil, err
 	}
 	return &backends.OperationResult{VM: id}, nil
+}
+
+// left is what there is however the operation ends: the VM of an instantiation was made before.
+func (j *job) left() *backends.OperationResult {
+	if j.verb != backends.VerbInstantiate {
+		return nil
+	}
+	return &backends.OperationResult{VM: &j.id}
 }
 
 // blank is the job's operation with the last part of its id.
@@ -252,41 +277,76 @@ func (j *job) done() *backends.Operation {
 // Operation reads how far an operation is. One whose task has gone, because its end was seen or
 // because xapi dropped it, is NotFound.
 func (d *Driver) Operation(ctx context.Context, s backends.Session, id backends.ID) (*backends.Operation, error) {
+	j, h, r, err := d.taskOf(ctx, s, id)
+	if err != nil {
+		return nil, err
+	}
+	o, err := j.operation(ctx, h.ref, r)
+	if err == nil && o.Done() {
+		d.refs.forget(h.ref)
+	}
+	return o, err
+}
+
+var _ backends.Canceller = (*Driver)(nil)
+
+// Cancel asks xapi to give a task up. Whether it can be is xapi's to say, and changes while the task
+// runs: near its end most cannot.
+func (d *Driver) Cancel(ctx context.Context, s backends.Session, id backends.ID) error {
+	j, h, r, err := d.taskOf(ctx, s, id)
+	if err != nil {
+		return err
+	}
+	const method = "task.cancel"
+	switch {
+	case r.ended():
+		return &backends.Error{Code: backends.WrongState, Op: d.op(method), Detail: "The operation has ended already."}
+	case !r.cancellable():
+		return d.unsupported("XenAPI cannot give this operation up, or not any more.")
+	}
+	_, err = j.call(ctx, method, h.ref)
+	if refusedBy(err, "OPERATION_NOT_ALLOWED") {
+		e := d.unsupported("XenAPI cannot give this operation up, or not any more.")
+		e.Op, e.Fault, e.Err = d.op(method), backends.AsError(err).Fault, err
+		return e
+	}
+	return err
+}
+
+func (r *taskRecord) cancellable() bool { return !r.ended() && slices.Contains(r.allowed, "cancel") }
+
+// taskOf is the task of an operation, and the job that it is of.
+func (d *Driver) taskOf(ctx context.Context, s backends.Session, id backends.ID) (*job, *handle, *taskRecord, error) {
 	verb, vm, task, ok := parseOperation(id.Native)
 	row, known := calls[verb]
 	if id.Backend != d.cfg.Name || !ok || !known {
-		return nil, d.notFound(id)
+		return nil, nil, nil, d.notFound(id)
 	}
 	l := d.link(s)
 	l.doing = row.doing
 	h, err := l.open(ctx, "task", d.id(task))
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	const method = "task.get_record"
 	v, err := l.on(ctx, h, method)
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	r, err := record(taskFields, v)
 	if err != nil {
-		return nil, d.undecodable(method, err)
+		return nil, nil, nil, d.undecodable(method, err)
 	}
-	// The id came from outside: it must not lead to any other task, which would be destroyed here.
+	// The id came from outside: it must not lead to any other task, which would be destroyed.
 	if !slices.Contains(row.methods, strings.TrimPrefix(r.label, "Async.")) {
-		return nil, d.notFound(id)
+		return nil, nil, nil, d.notFound(id)
 	}
 	l.subject, l.subRef = object{"VM", vm}, ""
 	if ref, ok := d.refs.ref(l.subject); ok {
 		l.subRef = ref
 	}
 	r.uuid = task
-	j := &job{link: l, verb: verb, id: d.id(vm)}
-	o, err := j.operation(ctx, h.ref, r)
-	if err == nil && o.Done() {
-		d.refs.forget(h.ref)
-	}
-	return o, err
+	return &job{link: l, verb: verb, id: d.id(vm), row: row}, h, r, nil
 }
 
 // parseOperation takes an operation's native id apart.

@@ -16,8 +16,14 @@ type call struct {
 	doing string
 	// methods are the messages whose tasks are operations of this verb.
 	methods []string
-	// do carries it out: *backends.Operation, *backends.Check, or nil for verbs that answer with the VM.
-	do func(context.Context, *job) (any, error)
+	// steps yields the calls that carry it out, and makes none that changes anything: Do sends them,
+	// PlanDo tells them.
+	steps func(context.Context, *job) ([]step, error)
+	// failed tells more of an error than that the call number i, behind others, was the one; nil where
+	// there is no more.
+	failed func(ctx context.Context, j *job, err error, i int) error
+	// late is failed for the last call, whose error was seen after Do had answered.
+	late func(j *job, method string, err error) error
 }
 
 // job is a verb under way.
@@ -27,6 +33,9 @@ type job struct {
 	verb backends.Verb
 	id   backends.ID
 	a    backends.Args
+	row  call
+
+	steps []step // as far as they are sent
 }
 
 // calls says each verb in XenAPI's words; a verb without a row is one that XenAPI does not have. The
@@ -36,29 +45,35 @@ type job struct {
 // the host where the VM is), delete (a suspended VM), copy (to a storage that does not exist),
 // resize (which call it is depends on the state) and instantiate (of what is not a template).
 var calls = map[backends.Verb]call{
-	"start":           {"started", []string{"VM.start", "VM.start_on"}, start},
-	"shutdown":        {"shut down", []string{"VM.shutdown", "VM.clean_shutdown", "VM.hard_shutdown"}, shutdown},
-	"reboot":          {"rebooted", []string{"VM.clean_reboot", "VM.hard_reboot"}, reboot},
-	"suspend":         {"suspended", []string{"VM.suspend"}, plain("VM.suspend")},
-	"resume":          {"resumed", []string{"VM.resume", "VM.resume_on", "VM.unpause"}, resume},
-	"pause":           {"paused", []string{"VM.pause"}, plain("VM.pause")},
-	"unpause":         {"unpaused", []string{"VM.unpause"}, plain("VM.unpause")},
-	"migrate":         {"migrated", []string{"VM.pool_migrate"}, migrate},
-	"resize":          {"resized", []string{"VM.set_VCPUs_number_live", "VM.set_memory_dynamic_range", "VM.set_memory_limits"}, resize},
-	"clone":           {"cloned", []string{"VM.clone"}, clone},
-	"copy":            {"copied", []string{"VM.copy"}, copyVM},
-	"provision":       {"provisioned", []string{"VM.provision"}, plain("VM.provision")},
-	"resetPowerState": {"reset", []string{"VM.power_state_reset"}, plain("VM.power_state_reset")},
+	"start":           {doing: "started", methods: []string{"VM.start", "VM.start_on"}, steps: start},
+	"shutdown":        {doing: "shut down", methods: []string{"VM.shutdown", "VM.clean_shutdown", "VM.hard_shutdown"}, steps: shutdown},
+	"reboot":          {doing: "rebooted", methods: []string{"VM.clean_reboot", "VM.hard_reboot"}, steps: reboot},
+	"suspend":         {doing: "suspended", methods: []string{"VM.suspend"}, steps: plain("VM.suspend")},
+	"resume":          {doing: "resumed", methods: []string{"VM.resume", "VM.resume_on", "VM.unpause"}, steps: resume},
+	"pause":           {doing: "paused", methods: []string{"VM.pause"}, steps: plain("VM.pause")},
+	"unpause":         {doing: "unpaused", methods: []string{"VM.unpause"}, steps: plain("VM.unpause")},
+	"migrate":         {doing: "migrated", methods: []string{"VM.pool_migrate"}, steps: migrate},
+	"resize":          {doing: "resized", methods: []string{"VM.set_VCPUs_number_live", "VM.set_memory_dynamic_range", "VM.set_memory_limits"}, steps: resize},
+	"clone":           {doing: "cloned", methods: []string{"VM.clone"}, steps: clone},
+	"copy":            {doing: "copied", methods: []string{"VM.copy"}, steps: copyVM},
+	"provision":       {doing: "provisioned", methods: []string{"VM.provision"}, steps: plain("VM.provision")},
+	"resetPowerState": {doing: "reset", methods: []string{"VM.power_state_reset"}, steps: plain("VM.power_state_reset")},
 
-	"setVcpuParam":          {"given a vCPU parameter", nil, setVcpuParam},
-	"sendSysrq":             {"sent a SysRq key", nil, sendSysrq},
-	"sendTrigger":           {"sent a trigger", nil, sendTrigger},
-	"refreshAllowedActions": {"asked for this", nil, atOnce("VM.update_allowed_operations")},
-	"checkOperation":        {"asked for this", nil, checkOperation},
-	"checkHost":             {"asked for this", nil, checkHost},
+	"setVcpuParam":          {doing: "given a vCPU parameter", steps: setVcpuParam},
+	"sendSysrq":             {doing: "sent a SysRq key", steps: sendSysrq},
+	"sendTrigger":           {doing: "sent a trigger", steps: sendTrigger},
+	"refreshAllowedActions": {doing: "asked for this", steps: atOnce("VM.update_allowed_operations")},
+	"checkOperation":        {doing: "asked for this", steps: checkOperation},
+	"checkHost":             {doing: "asked for this", steps: checkHost},
 
-	backends.VerbDelete:      {"deleted", []string{"VM.destroy", "VDI.destroy"}, destroy},
-	backends.VerbInstantiate: {"instantiated", []string{"VM.provision"}, instantiate},
+	backends.VerbDelete: {
+		doing: "deleted", methods: []string{"VM.destroy", "VDI.destroy"},
+		steps: destroy, failed: halfDeleted, late: diskLeft,
+	},
+	backends.VerbInstantiate: {
+		doing: "instantiated", methods: []string{"VM.provision"},
+		steps: instantiate, failed: halfMade, late: vmLeft,
+	},
 }
 
 // Can reports whether XenAPI has a verb; all releases have the same. That the newer ones do not
@@ -68,22 +83,36 @@ func (d *Driver) Can(v backends.Verb) bool {
 	return ok
 }
 
-// Do starts a verb.
+// Do starts a verb. Of one that takes several calls the last is the operation, and Do lasts until
+// those before it are done: until the VM of a forced deletion is stopped, until the VM is deleted
+// whose disks go too, until a template is cloned. When ctx ends first the error says which call is
+// under way, and which were not made.
 func (d *Driver) Do(ctx context.Context, s backends.Session, v backends.Verb, id backends.ID, a backends.Args) (any, error) {
+	j, steps, err := d.job(ctx, s, v, id, a)
+	if err != nil {
+		return nil, err
+	}
+	return j.send(ctx, steps)
+}
+
+// job is a verb that can be begun, and its calls.
+func (d *Driver) job(ctx context.Context, s backends.Session, v backends.Verb, id backends.ID, a backends.Args) (*job, []step, error) {
 	row, ok := calls[v]
 	if !ok {
-		return nil, d.unsupported("XenAPI has no way to do " + string(v) + ".")
+		return nil, nil, d.unsupported("XenAPI has no way to do " + string(v) + ".")
 	}
 	if err := d.refuse(a); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	l := d.link(s)
 	l.doing = row.doing
 	h, err := l.open(ctx, "VM", id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return row.do(ctx, &job{link: l, h: h, verb: v, id: id, a: a})
+	j := &job{link: l, h: h, verb: v, id: id, a: a, row: row}
+	steps, err := row.steps(ctx, j)
+	return j, steps, err
 }
 
 // refuse tells of arguments that XenAPI does not have, instead of passing over them.
@@ -123,16 +152,13 @@ func (d *Driver) refuse(a backends.Args) error {
 }
 
 // plain is a message with the VM alone, as a task.
-func plain(method string) func(context.Context, *job) (any, error) {
-	return func(ctx context.Context, j *job) (any, error) { return j.run(ctx, j.h, method) }
+func plain(method string) func(context.Context, *job) ([]step, error) {
+	return func(context.Context, *job) ([]step, error) { return task(method), nil }
 }
 
 // atOnce is a message with the VM alone that answers when it is done.
-func atOnce(method string) func(context.Context, *job) (any, error) {
-	return func(ctx context.Context, j *job) (any, error) {
-		_, err := j.on(ctx, j.h, method)
-		return nil, err
-	}
+func atOnce(method string) func(context.Context, *job) ([]step, error) {
+	return func(context.Context, *job) ([]step, error) { return []step{{method: method}}, nil }
 }
 
 // host is the reference of the body's host; "" when it names none.
@@ -151,36 +177,36 @@ func (j *job) wrong(detail string) error {
 	return &backends.Error{Code: backends.WrongState, Op: j.d.op(string(j.verb)), Detail: detail}
 }
 
-func start(ctx context.Context, j *job) (any, error) {
+func start(ctx context.Context, j *job) ([]step, error) {
 	host, err := j.host(ctx)
 	if err != nil {
 		return nil, err
 	}
 	paused, force := isTrue(j.a.StartPaused), isTrue(j.a.Force)
 	if host != "" {
-		return j.run(ctx, j.h, "VM.start_on", host, paused, force)
+		return task("VM.start_on", host, paused, force), nil
 	}
-	return j.run(ctx, j.h, "VM.start", paused, force)
+	return task("VM.start", paused, force), nil
 }
 
 // resume unpauses a paused VM, for which VM.resume has only a refusal.
-func resume(ctx context.Context, j *job) (any, error) {
+func resume(ctx context.Context, j *job) ([]step, error) {
 	host, err := j.host(ctx)
 	if err != nil {
 		return nil, err
 	}
 	startPaused, force := isTrue(j.a.StartPaused), isTrue(j.a.Force)
 	if host != "" {
-		return j.run(ctx, j.h, "VM.resume_on", host, startPaused, force)
+		return task("VM.resume_on", host, startPaused, force), nil
 	}
 	power, err := j.power(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if power == paused && !startPaused {
-		return j.run(ctx, j.h, "VM.unpause")
+		return task("VM.unpause"), nil
 	}
-	return j.run(ctx, j.h, "VM.resume", startPaused, force)
+	return task("VM.resume", startPaused, force), nil
 }
 
 const (
@@ -189,7 +215,7 @@ const (
 	modeForce    = "FORCE"
 )
 
-func shutdown(ctx context.Context, j *job) (any, error) {
+func shutdown(ctx context.Context, j *job) ([]step, error) {
 	mode, auto := j.a.Mode, j.d.has(clearwater)
 	if mode == "" {
 		mode = modeGraceful
@@ -202,21 +228,21 @@ func shutdown(ctx context.Context, j *job) (any, error) {
 		if !auto {
 			return nil, j.noMode("Before XenServer 6.2, XenAPI cannot try both by itself: ask for GRACEFUL or FORCE.")
 		}
-		return j.run(ctx, j.h, "VM.shutdown")
+		return task("VM.shutdown"), nil
 	case modeGraceful:
-		return j.run(ctx, j.h, "VM.clean_shutdown")
+		return task("VM.clean_shutdown"), nil
 	case modeForce:
-		return j.run(ctx, j.h, "VM.hard_shutdown")
+		return task("VM.hard_shutdown"), nil
 	}
 	return nil, badMode()
 }
 
-func reboot(ctx context.Context, j *job) (any, error) {
+func reboot(ctx context.Context, j *job) ([]step, error) {
 	switch j.a.Mode {
 	case "", modeGraceful:
-		return j.run(ctx, j.h, "VM.clean_reboot")
+		return task("VM.clean_reboot"), nil
 	case modeForce:
-		return j.run(ctx, j.h, "VM.hard_reboot")
+		return task("VM.hard_reboot"), nil
 	case modeAuto:
 		return nil, j.noMode("XenAPI has no reboot that tries both: ask for GRACEFUL or FORCE.")
 	}
@@ -233,7 +259,7 @@ func badMode() error { return backends.Invalid("/mode", "expected AUTO, GRACEFUL
 
 // migrate moves the VM to another host of the pool, always live: xapi migrates in no other way
 // today, and reads live=true where it once could.
-func migrate(ctx context.Context, j *job) (any, error) {
+func migrate(ctx context.Context, j *job) ([]step, error) {
 	if j.a.Host == nil {
 		return nil, backends.Invalid("/host", "the host to migrate to is required")
 	}
@@ -255,7 +281,7 @@ func migrate(ctx context.Context, j *job) (any, error) {
 	if err := j.checkMigration(ctx, host); err != nil {
 		return nil, err
 	}
-	return j.run(ctx, j.h, "VM.pool_migrate", host, options)
+	return task("VM.pool_migrate", host, options), nil
 }
 
 // checkMigration refuses what xapi answers with a success that means nothing.
@@ -287,17 +313,17 @@ func (j *job) newName(ctx context.Context) (string, error) {
 	return j.onText(ctx, j.h, "VM.get_name_label")
 }
 
-func clone(ctx context.Context, j *job) (any, error) {
+func clone(ctx context.Context, j *job) ([]step, error) {
 	name, err := j.newName(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return j.run(ctx, j.h, "VM.clone", name)
+	return task("VM.clone", name), nil
 }
 
 // copyVM makes full disks, on the storage that is asked for or each where it is: xapi takes a
 // storage that does not exist for "where it is".
-func copyVM(ctx context.Context, j *job) (any, error) {
+func copyVM(ctx context.Context, j *job) ([]step, error) {
 	storage := nullRef
 	if j.a.Storage != nil {
 		var err error
@@ -309,70 +335,47 @@ func copyVM(ctx context.Context, j *job) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return j.run(ctx, j.h, "VM.copy", name, storage)
+	return task("VM.copy", name, storage), nil
 }
 
-func setVcpuParam(ctx context.Context, j *job) (any, error) {
+func setVcpuParam(ctx context.Context, j *job) ([]step, error) {
 	if j.a.Key == "" {
 		return nil, backends.Invalid("/key", "the name of the parameter is required")
 	}
-	_, err := j.on(ctx, j.h, "VM.add_to_VCPUs_params_live", j.a.Key, j.a.Value)
-	return nil, j.notCarriedOut(err, "Running VMs' vCPU parameters can no longer be changed; cpu.params can, for the next start.")
+	return []step{{method: "VM.add_to_VCPUs_params_live", args: []any{j.a.Key, j.a.Value}, removed: "Running VMs' vCPU parameters can no longer be changed; cpu.params can, for the next start."}}, nil
 }
 
-func sendSysrq(ctx context.Context, j *job) (any, error) {
+func sendSysrq(ctx context.Context, j *job) ([]step, error) {
 	if utf8.RuneCountInString(j.a.Key) != 1 {
 		return nil, backends.Invalid("/key", "expected one character")
 	}
-	_, err := j.on(ctx, j.h, "VM.send_sysrq", j.a.Key)
-	return nil, j.notCarriedOut(err, "It takes SysRq keys no longer.")
+	return []step{{method: "VM.send_sysrq", args: []any{j.a.Key}, removed: "It takes SysRq keys no longer."}}, nil
 }
 
-func sendTrigger(ctx context.Context, j *job) (any, error) {
+func sendTrigger(ctx context.Context, j *job) ([]step, error) {
 	if j.a.Trigger == "" {
 		return nil, backends.Invalid("/trigger", "the name of the trigger is required")
 	}
-	_, err := j.on(ctx, j.h, "VM.send_trigger", j.a.Trigger)
-	return nil, j.notCarriedOut(err, "It takes triggers no longer.")
-}
-
-// notCarriedOut says what today's xapi means with NOT_IMPLEMENTED.
-func (j *job) notCarriedOut(err error, why string) error {
-	if refusedBy(err, "NOT_IMPLEMENTED") {
-		e := *backends.AsError(err)
-		e.Detail += " " + why
-		return &e
-	}
-	return err
+	return []step{{method: "VM.send_trigger", args: []any{j.a.Trigger}, removed: "It takes triggers no longer."}}, nil
 }
 
 // checkOperation asks whether there is a way to carry out a verb: XenAPI has several operations for
 // some. The reason why not is that of the first way. (A name that is both a verb and an operation
 // means the verb.)
-func checkOperation(ctx context.Context, j *job) (any, error) {
+func checkOperation(_ context.Context, j *job) ([]step, error) {
 	ways := operationsFor(j.a.Action)
 	if len(ways) == 0 {
 		return nil, backends.Invalid("/action", "expected a verb, or one of XenAPI's operations")
 	}
 	j.pointer = "/action"
-	var first *backends.Check
-	for _, raw := range ways {
-		_, err := j.on(ctx, j.h, "VM.assert_operation_valid", raw)
-		c, err := check(err)
-		if err != nil {
-			return nil, err
-		}
-		if c.Allowed {
-			return c, nil
-		}
-		if first == nil {
-			first = c
-		}
+	steps := make([]step, len(ways))
+	for i, raw := range ways {
+		steps[i] = step{method: assertOperation, args: []any{raw}, asks: true}
 	}
-	return first, nil
+	return steps, nil
 }
 
-func checkHost(ctx context.Context, j *job) (any, error) {
+func checkHost(ctx context.Context, j *job) ([]step, error) {
 	if j.a.Host == nil {
 		return nil, backends.Invalid("/host", "the host to check is required")
 	}
@@ -380,12 +383,7 @@ func checkHost(ctx context.Context, j *job) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = j.on(ctx, j.h, "VM.assert_can_boot_here", host)
-	c, err := check(err)
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	return []step{{method: "VM.assert_can_boot_here", args: []any{host}, asks: true}}, nil
 }
 
 // noAnswer are the refusals that are none of the thing asked about.
@@ -412,57 +410,37 @@ func check(err error) (*backends.Check, error) {
 
 // destroy deletes a VM, and its disks where that is asked for. XenAPI deletes a suspended VM as
 // readily as a halted one, and its memory with it: only force does so here.
-func destroy(ctx context.Context, j *job) (any, error) {
+func destroy(ctx context.Context, j *job) ([]step, error) {
 	power, err := j.power(ctx)
 	if err != nil {
 		return nil, err
 	}
+	var steps []step
 	switch {
 	case power == halted:
 	case isTrue(j.a.Force):
-		if err := j.kill(ctx); err != nil {
-			return nil, err
-		}
+		steps = []step{{method: "VM.hard_shutdown", async: true, forgive: isHalted}}
 	case power == suspended:
 		return nil, j.wrong("The VM is suspended, and its memory would be lost: resume it and shut it down, or delete it with force.")
 	}
-	var disks []*handle
-	if j.a.DeleteDisks {
-		if disks, err = j.ownDisks(ctx, j.h); err != nil {
-			return nil, err
-		}
+	steps = append(steps, task("VM.destroy")...)
+	if !j.a.DeleteDisks {
+		return steps, nil
 	}
-	if len(disks) == 0 {
-		return j.run(ctx, j.h, "VM.destroy")
-	}
-	if _, err := j.complete(ctx, j.h, "VM.destroy"); err != nil {
+	disks, err := j.ownDisks(ctx, j.h)
+	if err != nil {
 		return nil, err
 	}
-	return j.destroyDisks(ctx, disks)
+	for _, disk := range disks {
+		steps = append(steps, step{on: disk, method: "VDI.destroy", async: true})
+	}
+	return steps, nil
 }
 
-// destroyDisks destroys what a VM has left behind; the operation is that of the last disk.
-func (j *job) destroyDisks(ctx context.Context, disks []*handle) (*backends.Operation, error) {
-	last := len(disks) - 1
-	for i, disk := range disks[:last] {
-		if _, err := j.complete(ctx, disk, "VDI.destroy"); err != nil {
-			return nil, j.leftOver(err, disks[i:])
-		}
-	}
-	o, err := j.run(ctx, disks[last], "VDI.destroy")
-	if err != nil {
-		return nil, j.leftOver(err, disks[last:])
-	}
-	return o, nil
-}
-
-// kill stops a VM at once. One that has stopped in the meantime is no error.
-func (j *job) kill(ctx context.Context) error {
-	_, err := j.complete(ctx, j.h, "VM.hard_shutdown")
-	if f, ok := asFailure(err); ok && f.code() == "VM_BAD_POWER_STATE" && strings.EqualFold(f.params[len(f.params)-1], halted) {
-		return nil
-	}
-	return err
+// isHalted reports whether a VM was not stopped because it had stopped in the meantime.
+func isHalted(err error) bool {
+	f, ok := asFailure(err)
+	return ok && f.code() == "VM_BAD_POWER_STATE" && strings.EqualFold(f.params[len(f.params)-1], halted)
 }
 
 // ownDisks are the VM's disks that nobody else uses. Media are not the VM's, and neither is what is
@@ -498,21 +476,40 @@ func (l *link) ownDisks(ctx context.Context, vm *handle) ([]*handle, error) {
 	return disks, nil
 }
 
-// leftOver says which disks are still there after the VM has gone.
-func (j *job) leftOver(err error, disks []*handle) error {
-	ids := make([]string, len(disks))
-	for i, d := range disks {
-		ids[i] = j.d.id(d.uuid).String()
+// halfDeleted says what has been done of a deletion, and which disks are still there.
+func halfDeleted(_ context.Context, j *job, err error, i int) error {
+	e := *backends.AsError(err)
+	switch deleted := slices.IndexFunc(j.steps, func(s step) bool { return s.method == "VM.destroy" }); {
+	case i > deleted:
+		var ids []string
+		for _, s := range j.steps[i:] {
+			ids = append(ids, j.d.id(s.on.uuid).String())
+		}
+		e.Detail += " The VM is deleted; still there are its disks " + strings.Join(ids, ", ") + "."
+		e.State = nil
+	case e.MaybeDone && i < deleted:
+		e.Detail += " It is being stopped; it is not deleted."
+	case e.MaybeDone && i < len(j.steps)-1:
+		e.Detail += " It is being deleted; its disks are still there."
+	case i > 0 && !e.MaybeDone:
+		e.Detail += " The VM is stopped, and not deleted."
+	}
+	return &e
+}
+
+// diskLeft is halfDeleted for the last disk.
+func diskLeft(_ *job, method string, err error) error {
+	if method != "VDI.destroy" {
+		return err
 	}
 	e := *backends.AsError(err)
-	e.Detail += " The VM is deleted; still there are its disks " + strings.Join(ids, ", ") + "."
-	e.State = nil
+	e.Detail += " The VM is deleted; a disk of it is still there."
 	return &e
 }
 
 // instantiate makes a VM from a template: a clone, which is a template itself until it is
-// provisioned. Two messages, one operation: that of the second.
-func instantiate(ctx context.Context, j *job) (any, error) {
+// provisioned. Several messages, one operation: that of the last.
+func instantiate(ctx context.Context, j *job) ([]step, error) {
 	v, err := j.on(ctx, j.h, "VM.get_record")
 	if err != nil {
 		return nil, err
@@ -528,45 +525,44 @@ func instantiate(ctx context.Context, j *job) (any, error) {
 	if j.a.DisplayName != nil {
 		name = *j.a.DisplayName
 	}
-	made, err := j.complete(ctx, j.h, "VM.clone", name)
-	if err != nil {
-		return nil, err
-	}
-	vm := &handle{ref: refPattern.FindString(made.result)}
-	vm.class = "VM"
-	if vm.uuid, err = j.callText(ctx, "VM.get_uuid", vm.ref); err != nil {
-		return nil, lost(err)
-	}
-	j.d.refs.learn(vm.object, vm.ref)
-	// From here on the operation is about the new VM.
-	j.h, j.id, j.subject, j.subRef = vm, j.d.id(vm.uuid), vm.object, vm.ref
-	o, err := j.provision(ctx)
-	if err != nil {
-		return nil, j.unmake(ctx, err)
-	}
-	return o, nil
-}
-
-func (j *job) provision(ctx context.Context) (*backends.Operation, error) {
+	made := &handle{object: object{class: "VM"}}
+	steps := []step{{method: "VM.clone", args: []any{name}, async: true, makes: made}}
 	if j.a.Description != nil {
-		if _, err := j.on(ctx, j.h, "VM.set_name_description", *j.a.Description); err != nil {
-			return nil, err
-		}
+		steps = append(steps, step{on: made, method: "VM.set_name_description", args: []any{*j.a.Description}})
 	}
-	return j.run(ctx, j.h, "VM.provision")
+	return append(steps, step{on: made, method: "VM.provision", async: true}), nil
 }
 
-// unmake removes the clone that could not be provisioned, so that a refused request leaves nothing
+// adopt makes the job about the VM that one of its calls made.
+func (j *job) adopt(ctx context.Context, made *handle, r *taskRecord) (err error) {
+	made.ref = refPattern.FindString(r.result)
+	if made.uuid, err = j.callText(ctx, "VM.get_uuid", made.ref); err != nil {
+		return lost(err)
+	}
+	j.d.refs.learn(made.object, made.ref)
+	j.h, j.id, j.subject, j.subRef = made, j.d.id(made.uuid), made.object, made.ref
+	return nil
+}
+
+// halfMade removes the clone that could not be provisioned, so that a refused request leaves nothing
 // behind; if that is not possible either, the error says what is left.
-func (j *job) unmake(ctx context.Context, err error) error {
-	if backends.AsError(err).MaybeDone {
-		return j.leftVM(err)
+func halfMade(ctx context.Context, j *job, err error, _ int) error {
+	made, maybe := j.steps[0].makes, backends.AsError(err).MaybeDone
+	switch {
+	case made.uuid != "" && maybe:
+		return vmLeft(j, "", err)
+	case maybe:
+		e := *backends.AsError(err)
+		e.Detail += " A clone of the template may be made, which is not provisioned: it is a template by the new VM's name."
+		return &e
+	case made.uuid == "":
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTime)
 	defer cancel()
-	disks, undo := j.ownDisks(ctx, j.h)
+	disks, undo := j.ownDisks(ctx, made)
 	if undo == nil {
-		_, undo = j.complete(ctx, j.h, "VM.destroy")
+		_, undo = j.complete(ctx, made, "VM.destroy")
 	}
 	for _, disk := range disks {
 		if undo == nil {
@@ -576,10 +572,11 @@ func (j *job) unmake(ctx context.Context, err error) error {
 	if undo == nil {
 		return err
 	}
-	return j.leftVM(and(err, undo))
+	return vmLeft(j, "", and(err, undo))
 }
 
-func (j *job) leftVM(err error) error {
+// vmLeft names the VM that was made and not provisioned.
+func vmLeft(j *job, _ string, err error) error {
 	e := *backends.AsError(err)
 	e.Detail += " The new VM, which may not be complete, is " + j.id.String() + "."
 	return &e

@@ -107,9 +107,13 @@ func (a *API) listOperations(r *http.Request) (reply, error) {
 	session := auth.From(r.Context())
 	var owners []string
 	for _, l := range session.Logins {
-		if _, err := session.LoginAt(l.Backend); err == nil {
-			owners = append(owners, l.Owner())
+		s, err := session.At(l.Backend)
+		b, ok := a.backends.Get(l.Backend)
+		if err != nil || !ok {
+			continue
 		}
+		owners = append(owners, l.Owner())
+		a.operations.Resume(b, l.Owner(), s) // after a restart, nobody else may have asked yet
 	}
 	kept, err := a.operations.List(r.Context(), owners)
 	if err != nil {

@@ -12,30 +12,39 @@ import (
 // Create makes a VM: from a template in OpenNebula's own language, from typed members, or from a
 // template with members added that it does not say itself.
 func (d *Driver) Create(ctx context.Context, s backends.Session, changes []backends.Change) (backends.ID, error) {
-	i, err := d.gather(changes)
+	r, err := d.allocation(ctx, s, changes)
 	if err != nil {
 		return backends.ID{}, err
+	}
+	vm, err := d.integer(ctx, s, r)
+	if err != nil {
+		return backends.ID{}, err
+	}
+	return d.id(vm), nil
+}
+
+// allocation is the call that makes a VM.
+func (d *Driver) allocation(ctx context.Context, s backends.Session, changes []backends.Change) (request, error) {
+	i, err := d.gather(changes)
+	if err != nil {
+		return request{}, err
 	}
 	template, err := i.template()
 	if err != nil {
-		return backends.ID{}, err
+		return request{}, err
 	}
 	r, err := d.detect(ctx, s)
 	if err != nil {
-		return backends.ID{}, err
+		return request{}, err
 	}
 	args := []any{template}
 	switch {
 	case r.hasFeature(holdArgument):
 		args = append(args, i.hold)
 	case i.hold:
-		return backends.ID{}, d.lacks("/hold", fmt.Sprintf("OpenNebula %s cannot hold a VM from its start.", r))
+		return request{}, d.lacks("/hold", fmt.Sprintf("OpenNebula %s cannot hold a VM from its start.", r))
 	}
-	vm, err := d.integer(ctx, s, request{method: "one.vm.allocate", args: args, changes: true, asked: askedTemplate})
-	if err != nil {
-		return backends.ID{}, err
-	}
-	return d.id(vm), nil
+	return request{method: "one.vm.allocate", args: args, changes: true, asked: askedTemplate}, d.checkHost(ctx, s, i)
 }
 
 // template is the intent as a template for a new VM.
@@ -144,16 +153,17 @@ func inOrder(low, high, pointer, detail string) error {
 
 // patch is a patch under way.
 type patch struct {
-	d  *Driver
-	s  backends.Session
-	vm int
-	i  *intent
-	r  version
-	m  *machine // read when something has to be kept
+	d           *Driver
+	s           backends.Session
+	vm          int
+	i           *intent
+	r           version
+	m           *machine // read when something has to be kept
+	user, group int      // the new owner; -1 for what stays
 }
 
-// stepCalls is how each step is said, in the order of the steps.
-var stepCalls = []func(*patch, context.Context) error{
+// steps is how each step is said, in their order; false when there is nothing to say.
+var steps = []func(*patch) (request, bool){
 	stepRename: (*patch).rename,
 	stepResize: (*patch).resize,
 	stepUpdate: (*patch).update,
@@ -165,23 +175,29 @@ var stepCalls = []func(*patch, context.Context) error{
 // Patch changes a VM by up to six calls. Everything that can be checked is checked before the
 // first; when a later one fails, the error lists what was applied.
 func (d *Driver) Patch(ctx context.Context, s backends.Session, id backends.ID, changes []backends.Change) error {
-	vm, err := d.pathID(id)
+	p, err := d.patch(ctx, s, id, changes)
 	if err != nil {
-		return err
-	}
-	i, err := d.gather(changes)
-	if err != nil {
-		return err
-	}
-	r, err := d.detect(ctx, s)
-	if err != nil {
-		return err
-	}
-	p := &patch{d: d, s: s, vm: vm, i: i, r: r}
-	if err := p.check(ctx); err != nil {
 		return err
 	}
 	return p.run(ctx)
+}
+
+// patch checks all changes.
+func (d *Driver) patch(ctx context.Context, s backends.Session, id backends.ID, changes []backends.Change) (*patch, error) {
+	vm, err := d.pathID(id)
+	if err != nil {
+		return nil, err
+	}
+	i, err := d.gather(changes)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.detect(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	p := &patch{d: d, s: s, vm: vm, i: i, r: r, user: -1, group: -1}
+	return p, p.check(ctx)
 }
 
 // check refuses what no later call could do.
@@ -195,13 +211,51 @@ func (p *patch) check(ctx context.Context) error {
 		}
 	}
 	if p.needsVM() {
-		m, _, err := p.d.machine(ctx, p.s, p.d.id(p.vm))
-		if err != nil {
+		if err := p.read(ctx); err != nil {
 			return err
 		}
-		p.m = m
+	}
+	if _, pinned := hostOf(p.requirements()); p.i.unpin && pinned {
+		p.i.user[attrRequirements] = nil
+	}
+	if err := p.d.checkHost(ctx, p.s, p.i); err != nil {
+		return err
 	}
 	return p.checkOwner(ctx)
+}
+
+func (p *patch) read(ctx context.Context) error {
+	if p.m != nil {
+		return nil
+	}
+	m, _, err := p.d.machine(ctx, p.s, p.d.id(p.vm))
+	p.m = m
+	return err
+}
+
+// requirements is what the VM says now, if it was read.
+func (p *patch) requirements() string {
+	if p.m == nil {
+		return ""
+	}
+	return p.m.user().text(attrRequirements)
+}
+
+// checkHost looks whether the host exists that a VM shall prefer: OpenNebula would take any number,
+// and the VM would wait for ever. A user who may not see hosts is believed.
+func (d *Driver) checkHost(ctx context.Context, s backends.Session, i *intent) error {
+	if i.host == nil {
+		return nil
+	}
+	_, err := d.document(ctx, s, request{method: "one.host.info", args: []any{*i.host}, subject: "virtual machine"}, "HOST")
+	e := backends.AsError(err)
+	switch {
+	case err == nil || e.Code == backends.PermissionDenied:
+		return nil
+	case e.Code == backends.Unprocessable:
+		e.Fields = []backends.FieldError{{Pointer: pointerHost, Detail: e.Detail}}
+	}
+	return e
 }
 
 func (p *patch) unsupported(paths []string, detail string) error {
@@ -215,7 +269,7 @@ func (p *patch) unsupported(paths []string, detail string) error {
 // needsVM reports whether something has to be read so that it is kept: updateconf replaces whole
 // sections, and update can only take attributes away by replacing them all.
 func (p *patch) needsVM() bool {
-	return len(p.i.sections) > 0 || len(p.i.paths[stepUpdate]) > 0 && !p.merges()
+	return p.i.unpin || len(p.i.sections) > 0 || len(p.i.paths[stepUpdate]) > 0 && !p.merges()
 }
 
 // merges reports whether one.vm.update can add to what is there.
@@ -237,14 +291,15 @@ func (p *patch) checkOwner(ctx context.Context) error {
 	if p.i.owner == nil {
 		return nil
 	}
-	user, group, err := p.owner()
+	var err error
+	p.user, p.group, err = p.owner()
 	if err != nil || len(p.i.paths) == 1 {
 		return err
 	}
 	for _, of := range []struct {
 		id           int
 		method, root string
-	}{{user, "one.user.info", "USER"}, {group, "one.group.info", "GROUP"}} {
+	}{{p.user, "one.user.info", "USER"}, {p.group, "one.group.info", "GROUP"}} {
 		if of.id < 0 {
 			continue
 		}
@@ -273,18 +328,26 @@ func (p *patch) owner() (user, group int, err error) {
 // run makes the calls.
 func (p *patch) run(ctx context.Context) error {
 	var applied []string
-	for at, call := range stepCalls {
-		if len(p.i.paths[step(at)]) == 0 {
-			continue
-		}
-		if err := call(p, ctx); err != nil {
-			e := *backends.AsError(err)
-			e.Applied, e.NotApplied = applied, p.pathsFrom(step(at))
-			return &e
+	for at := range steps {
+		r, some := p.say(step(at))
+		if some {
+			if _, err := p.d.integer(ctx, p.s, r); err != nil {
+				e := *backends.AsError(err)
+				e.Applied, e.NotApplied = applied, p.pathsFrom(step(at))
+				return &e
+			}
 		}
 		applied = append(applied, p.i.paths[step(at)]...)
 	}
 	return nil
+}
+
+// say is one step's call; false when the step has nothing to say.
+func (p *patch) say(at step) (request, bool) {
+	if len(p.i.paths[at]) == 0 {
+		return request{}, false
+	}
+	return steps[at](p)
 }
 
 func (p *patch) pathsFrom(first step) []string {
@@ -295,39 +358,34 @@ func (p *patch) pathsFrom(first step) []string {
 	return paths
 }
 
-// send is a call of a patch; all of them answer the VM's id.
-func (p *patch) send(ctx context.Context, what asked, method string, args ...any) error {
-	_, err := p.d.integer(ctx, p.s, request{
+// about is a call of a patch; all of them answer the VM's id.
+func (p *patch) about(what asked, method string, args ...any) (request, bool) {
+	return request{
 		method: method, args: append([]any{p.vm}, args...), changes: true, subject: "virtual machine", asked: what,
-	})
-	return err
+	}, true
 }
 
-func (p *patch) rename(ctx context.Context) error {
-	return p.send(ctx, askedName, "one.vm.rename", *p.i.name)
-}
+func (p *patch) rename() (request, bool) { return p.about(askedName, "one.vm.rename", *p.i.name) }
 
-func (p *patch) resize(ctx context.Context) error {
-	return p.d.resize(ctx, p.s, p.vm, p.i.capacity, true)
-}
+func (p *patch) resize() (request, bool) { return resizeRequest(p.vm, p.i.capacity, true), true }
 
 const (
 	replaceAll = 0
 	mergeInto  = 1
 )
 
-func (p *patch) update(ctx context.Context) error {
+func (p *patch) update() (request, bool) {
+	if len(p.i.user) == 0 && !p.i.annotations {
+		return request{}, false // an empty map of annotations, or nothing to unpin
+	}
 	if p.merges() {
-		if len(p.i.user) == 0 {
-			return nil // an empty map of annotations
-		}
-		return p.send(ctx, askedTemplate, "one.vm.update", templateXML(p.i.user.list()), mergeInto)
+		return p.about(askedTemplate, "one.vm.update", templateXML(p.i.user.list()), mergeInto)
 	}
 	args := []any{templateXML(p.userTemplate())}
 	if p.r.hasFeature(updateAppend) {
 		args = append(args, replaceAll)
 	}
-	return p.send(ctx, askedTemplate, "one.vm.update", args...)
+	return p.about(askedTemplate, "one.vm.update", args...)
 }
 
 // userTemplate is the whole USER_TEMPLATE as it shall be.
@@ -351,7 +409,7 @@ var confSections = []string{"OS", "CPU_MODEL", "FEATURES", "INPUT", "GRAPHICS", 
 
 // conf sends whole sections. Merging, which oned can since 6.2, only adds; without it the call
 // erases what is left out, so that all sections are sent as they shall be.
-func (p *patch) conf(ctx context.Context) error {
+func (p *patch) conf() (request, bool) {
 	merge := p.r.hasFeature(updateconfAppend) && !p.removesConf()
 	var attrs []attribute
 	for _, name := range confSections {
@@ -368,13 +426,13 @@ func (p *patch) conf(ctx context.Context) error {
 		}
 	}
 	if merge && len(attrs) == 0 {
-		return nil // an empty map of params
+		return request{}, false // an empty map of params
 	}
 	args := []any{templateXML(attrs)}
 	if p.r.hasFeature(updateconfAppend) {
 		args = append(args, updateType(merge))
 	}
-	return p.send(ctx, askedTemplate, "one.vm.updateconf", args...)
+	return p.about(askedTemplate, "one.vm.updateconf", args...)
 }
 
 func updateType(merge bool) int {
@@ -411,7 +469,7 @@ func (p *patch) section(name string) attribute {
 	return a
 }
 
-func (p *patch) chmod(ctx context.Context) error {
+func (p *patch) chmod() (request, bool) {
 	perms := p.i.permissions
 	args := make([]any, 0, 9)
 	for _, circle := range []backends.PermissionBitsPatch{perms.Owner, perms.Group, perms.Other} {
@@ -419,7 +477,7 @@ func (p *patch) chmod(ctx context.Context) error {
 			args = append(args, permissionBit(bit))
 		}
 	}
-	return p.send(ctx, askedOther, "one.vm.chmod", args...)
+	return p.about(askedOther, "one.vm.chmod", args...)
 }
 
 // permissionBit is 1, 0, or -1 for one that stays.
@@ -433,10 +491,6 @@ func permissionBit(bit *bool) int {
 	return 0
 }
 
-func (p *patch) chown(ctx context.Context) error {
-	user, group, err := p.owner()
-	if err != nil {
-		return err
-	}
-	return p.send(ctx, askedOther, "one.vm.chown", user, group)
+func (p *patch) chown() (request, bool) {
+	return p.about(askedOther, "one.vm.chown", p.user, p.group)
 }

@@ -9,7 +9,9 @@
 // column of the tables (since, until), and no code asks for a version number.
 //
 //	looking for…                                  open
-//	what goes out for a verb                      verbs.go; when it has ended: operations.go
+//	what goes out for a verb                      verbs.go; when it has ended: courses.go, operations.go
+//	what a change would send, without sending it  plan.go
+//	how an operation is given up                  cancel.go
 //	what a release calls it                       release.go
 //	how a member is created or patched            members.go, changes.go
 //	how a value is put into a template            template.go

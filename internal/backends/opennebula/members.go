@@ -3,6 +3,7 @@ package opennebula
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,6 +38,8 @@ type intent struct {
 	hold        bool
 	raw         *string
 	user        edits            // USER_TEMPLATE
+	host        *int             // the preferred one, which is also in user
+	unpin       bool             // no host is preferred any more
 	annotations bool             // all annotations go, but for those in user
 	capacity    []attribute      // of one.vm.resize
 	created     []attribute      // can be said when a VM is made only
@@ -86,26 +89,27 @@ type member struct {
 
 // members is every member that OpenNebula can write; one that has no row, it does not have.
 var members = map[string]member{
-	"displayName":            {stepRename, setName},
-	"description":            {stepUpdate, userAttribute(attrDescription)},
-	"hold":                   {stepCreate, setHold},
-	"owner":                  {stepChown, setOwner},
-	"cpu.vcpus":              {stepResize, size("VCPU")},
-	"cpu.maxVcpus":           {stepCreate, createdSize("VCPU_MAX")},
-	"cpu.share":              {stepResize, size("CPU")},
-	"memory.dynamicMaxBytes": {stepResize, size("MEMORY")},
-	"memory.staticMaxBytes":  {stepCreate, createdSize("MEMORY_MAX")},
-	"boot.pv.bootloader":     {stepConf, sectionKey("OS", "BOOTLOADER")},
-	"boot.pv.kernel":         {stepConf, sectionKey("OS", "KERNEL")},
-	"boot.pv.ramdisk":        {stepConf, sectionKey("OS", "INITRD")},
-	"boot.pv.args":           {stepConf, sectionKey("OS", "KERNEL_CMD")},
-	"boot.hvm.params":        {stepConf, setBootParams},
-	"platform":               {stepConf, setPlatform},
-	"placement.requirements": {stepUpdate, userAttribute(attrRequirements)},
-	"placement.rank":         {stepUpdate, userAttribute(attrRank)},
-	"annotations":            {stepUpdate, setAnnotations},
-	"opennebula.template":    {stepCreate, setRaw},
-	"opennebula.permissions": {stepChmod, setPermissions},
+	"displayName":             {stepRename, setName},
+	"description":             {stepUpdate, userAttribute(attrDescription)},
+	"hold":                    {stepCreate, setHold},
+	"owner":                   {stepChown, setOwner},
+	"cpu.vcpus":               {stepResize, size("VCPU")},
+	"cpu.maxVcpus":            {stepCreate, createdSize("VCPU_MAX")},
+	"cpu.share":               {stepResize, size("CPU")},
+	"memory.dynamicMaxBytes":  {stepResize, size("MEMORY")},
+	"memory.staticMaxBytes":   {stepCreate, createdSize("MEMORY_MAX")},
+	"boot.pv.bootloader":      {stepConf, sectionKey("OS", "BOOTLOADER")},
+	"boot.pv.kernel":          {stepConf, sectionKey("OS", "KERNEL")},
+	"boot.pv.ramdisk":         {stepConf, sectionKey("OS", "INITRD")},
+	"boot.pv.args":            {stepConf, sectionKey("OS", "KERNEL_CMD")},
+	"boot.hvm.params":         {stepConf, setBootParams},
+	"platform":                {stepConf, setPlatform},
+	"placement.preferredHost": {stepUpdate, setPreferredHost},
+	"placement.requirements":  {stepUpdate, userAttribute(attrRequirements)},
+	"placement.rank":          {stepUpdate, userAttribute(attrRank)},
+	"annotations":             {stepUpdate, setAnnotations},
+	"opennebula.template":     {stepCreate, setRaw},
+	"opennebula.permissions":  {stepChmod, setPermissions},
 }
 
 // bootParams are the keys of boot.hvm.params, and what OS calls them.
@@ -122,6 +126,11 @@ func (d *Driver) Writes(path string) bool {
 func (d *Driver) gather(changes []backends.Change) (*intent, error) {
 	i := &intent{user: edits{}, sections: map[string]edits{}, paths: map[step][]string{}}
 	for _, c := range changes {
+		if id, ok := c.Value.(backends.ID); ok {
+			if _, err := d.bodyID(backends.Pointer(c.Path), id); err != nil {
+				return nil, err
+			}
+		}
 		row, ok := members[c.Path]
 		if !ok {
 			return nil, d.lacks(backends.Pointer(c.Path), fmt.Sprintf("OpenNebula has no member %q to write.", c.Path))
@@ -130,6 +139,10 @@ func (d *Driver) gather(changes []backends.Change) (*intent, error) {
 			return nil, err
 		}
 		i.paths[row.step] = append(i.paths[row.step], c.Path)
+	}
+	_, host := backends.Lookup(changes, "placement.preferredHost")
+	if _, requirements := backends.Lookup(changes, "placement.requirements"); host && requirements {
+		return nil, backends.Invalid(pointerHost, "OpenNebula says the preferred host in the requirements: send one or the other")
 	}
 	return i, nil
 }
@@ -210,6 +223,36 @@ func userAttribute(name string) func(*intent, string, any) error {
 		i.user[name] = text
 		return err
 	}
+}
+
+const pointerHost = "/placement/preferredHost"
+
+// setPreferredHost says the host as OpenNebula's own tools do, in a requirement.
+func setPreferredHost(i *intent, pointer string, value any) error {
+	if value == nil {
+		i.unpin = true
+		return nil
+	}
+	id, ok := value.(backends.ID)
+	n, isNumber := number(id.Native)
+	if !ok || !isNumber {
+		return wrongType(pointer, value)
+	}
+	i.host, i.user[attrRequirements] = &n, new(fmt.Sprintf("ID = %q", id.Native))
+	return nil
+}
+
+var hostRequirement = regexp.MustCompile(`^\s*ID\s*=\s*(?:"([0-9]{1,10})"|([0-9]{1,10}))\s*$`)
+
+// hostOf is the host that a requirement names, when it says that and nothing else.
+func hostOf(requirement string) (native string, ok bool) {
+	match := hostRequirement.FindStringSubmatch(requirement)
+	if match == nil {
+		return "", false
+	}
+	native = match[1] + match[2]
+	_, ok = number(native)
+	return native, ok
 }
 
 func sectionKey(section, key string) func(*intent, string, any) error {

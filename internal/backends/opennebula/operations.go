@@ -3,6 +3,7 @@ package opennebula
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"regexp"
 	"slices"
 	"strconv"
@@ -89,34 +90,6 @@ func goalImage(image int) goal { return goal{"image", []string{strconv.Itoa(imag
 
 func goalMade(vm int) goal { return goal{"made", []string{strconv.Itoa(vm)}} }
 
-// reached says of each goal how to tell that a VM is there.
-var reached = map[string]func(t tracked, m *machine) bool{
-	"none": func(tracked, *machine) bool { return true },
-	"made": func(tracked, *machine) bool { return true },
-	// A VM that was stored or held waits for the scheduler next, as long as it takes.
-	"started":      func(_ tracked, m *machine) bool { return m.at.is(stActive, lcmRunning) || m.at.state == stPending },
-	"state":        func(t tracked, m *machine) bool { return m.at.state == t.goal.int(0) },
-	"on":           func(t tracked, m *machine) bool { return m.at.is(stActive, lcmRunning) && m.on(t.goal.int(0)) },
-	"moved":        func(t tracked, m *machine) bool { return t.movedOn(m) && t.there(m) && m.resting() },
-	"movedlive":    func(t tracked, m *machine) bool { return t.movedOn(m) && t.there(m) && m.at.is(stActive, lcmRunning) },
-	"recreated":    func(t tracked, m *machine) bool { return waiting(m) || t.movedOn(m) },
-	"left":         func(t tracked, m *machine) bool { return t.left(m) && !m.at.failed(t.r) },
-	"leftorfailed": func(t tracked, m *machine) bool { return t.left(m) },
-	"sized":        func(t tracked, m *machine) bool { return !m.at.is(stActive, lcmHotplugResize) && t.sized(m) },
-}
-
-// missed says of some goals how to tell at once that they will not be reached, and what to say.
-var missed = map[string]struct {
-	tell   func(t tracked, m *machine) bool
-	detail string
-}{
-	// A failed live migration falls back to RUNNING where it was, with two records more.
-	"moved": {func(t tracked, m *machine) bool { return t.movedOn(m) && !t.there(m) }, "is not on the host wanted: OpenNebula could not move it"},
-	// Between our look and the call it may have stopped running, and then went cold.
-	"movedlive": {func(t tracked, m *machine) bool { return t.movedOn(m) }, "did not run on to the host wanted: OpenNebula could not move it, or it had stopped running"},
-	"on":        {func(t tracked, m *machine) bool { return m.at.is(stActive, lcmRunning) && !m.on(t.goal.int(0)) }, "is not on the host wanted"},
-}
-
 // fromFailure are the goals that a VM in a *_FAILURE state can be on its way to, so that the state
 // says nothing until grace has passed.
 var fromFailure = []string{goalDone.String(), goalRecreated.String(), "left", "leftorfailed"}
@@ -136,18 +109,33 @@ func (m *machine) resting() bool {
 type tracked struct {
 	verb backends.Verb
 	id   int // of the VM; of the template for instantiate
-	seq  int // of the last history record before; -1 when it was not read
-	at   time.Time
-	goal goal
-	r    version
+	seq  int // of the last history record before; -1 when it was not read, or had none
+	// reason is a checksum of USER_TEMPLATE/ERROR before, which outlives what it was about; "" when it
+	// was not read, or empty.
+	reason string
+	at     time.Time
+	goal   goal
+	r      version
 }
 
 func (t tracked) movedOn(m *machine) bool { return sequence(m.last()) > t.seq }
+
+// newStay reports whether the VM has a history record that it had not before the call. Where it was
+// not read before, the clocks tell.
+func (t tracked) newStay(m *machine) bool {
+	if t.seq >= 0 {
+		return t.movedOn(m)
+	}
+	began := moment(m.last().text("STIME"))
+	return began != nil && began.After(t.at)
+}
 
 func (t tracked) there(m *machine) bool {
 	storage := t.goal.int(1)
 	return m.on(t.goal.int(0)) && (storage < 0 || m.last().text("DS_ID") == strconv.Itoa(storage))
 }
+
+func (t tracked) hosted(h record) bool { return h.text("HID") == strconv.Itoa(t.goal.int(0)) }
 
 func (t tracked) left(m *machine) bool {
 	return !m.at.moving(t.r) && m.at != place{t.goal.int(0), t.goal.int(1)}
@@ -164,16 +152,19 @@ func (t tracked) sized(m *machine) bool {
 	return true
 }
 
-// native is the operation's id: verb, object, last history record before, time, goal.
+// native is the operation's id: verb, object, last history record and reason before, time, goal.
 func (t tracked) native() string {
 	seq := "x"
 	if t.seq >= 0 {
 		seq = strconv.Itoa(t.seq)
 	}
+	if t.reason != "" {
+		seq += "e" + t.reason
+	}
 	return fmt.Sprintf("%s-%d-%s-%d-%s", t.verb, t.id, seq, t.at.Unix(), t.goal)
 }
 
-var operationID = regexp.MustCompile(`^([a-zA-Z]{1,32})-([0-9]{1,10})-(x|[0-9]{1,10})-([0-9]{1,12})-([A-Za-z0-9_.]{1,200})$`)
+var operationID = regexp.MustCompile(`^([a-zA-Z]{1,32})-([0-9]{1,10})-(x|[0-9]{1,10})(?:e([0-9a-f]{8}))?-([0-9]{1,12})-([A-Za-z0-9_.]{1,200})$`)
 
 // parseOperation reads an operation's id back; false for one that was never given out.
 func parseOperation(native string) (t tracked, ok bool) {
@@ -193,28 +184,41 @@ func parseOperation(native string) (t tracked, ok bool) {
 			return t, false
 		}
 	}
-	seconds, err := strconv.ParseInt(match[4], 10, 64)
+	t.reason = match[4]
+	seconds, err := strconv.ParseInt(match[5], 10, 64)
 	if err != nil {
 		return t, false
 	}
 	t.at = time.Unix(seconds, 0).UTC()
-	parts := strings.Split(match[5], ".")
+	parts := strings.Split(match[6], ".")
 	t.goal = goal{parts[0], parts[1:]}
-	_, known := reached[t.goal.name]
+	known := slices.ContainsFunc(courses, func(c course) bool { return c.is(t.goal) })
 	return t, known || t.goal.name == "image" && t.goal.int(0) >= 0
 }
 
 // begun is the operation right after its call was accepted.
 func (a *act) begun(g goal) *backends.Operation {
 	t := tracked{verb: a.verb, id: a.id, seq: -1, at: a.d.cfg.Now().UTC().Truncate(time.Second), goal: g}
-	if a.m != nil && a.m.last().has("SEQ") {
-		t.seq = sequence(a.m.last())
+	if a.m != nil {
+		t.reason = checksum(a.m.user().text("ERROR"))
+		if a.m.last().has("SEQ") {
+			t.seq = sequence(a.m.last())
+		}
 	}
 	o := a.d.operation(t)
+	o.Cancellable = courseOf(g, a.r).fromDriver && !a.r.before(recoverSince[giveUp])
 	if g.name == "none" || g.name == "made" {
 		a.d.end(o, backends.OperationSucceeded, nil)
 	}
 	return o
+}
+
+// checksum tells one reason from another; "" for none.
+func checksum(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(reason)))
 }
 
 func (d *Driver) operation(t tracked) *backends.Operation {
@@ -234,7 +238,7 @@ func (d *Driver) operation(t tracked) *backends.Operation {
 }
 
 func (d *Driver) end(o *backends.Operation, state backends.OperationState, why *backends.Error) {
-	o.State, o.EndTime, o.Err = state, new(d.cfg.Now().UTC()), why
+	o.State, o.EndTime, o.Err, o.Cancellable = state, new(d.cfg.Now().UTC()), why, false
 	if state != backends.OperationSucceeded {
 		o.Result = nil
 	}
@@ -263,43 +267,73 @@ func (d *Driver) Operation(ctx context.Context, s backends.Session, id backends.
 	return o, nil
 }
 
-// judge ends an operation that has ended.
+// judge ends an operation that has ended, by its row.
 func (d *Driver) judge(o *backends.Operation, t tracked, m *machine) {
+	row := courseOf(t.goal, t.r)
 	early := d.cfg.Now().Sub(t.at) < grace
-	miss, canMiss := missed[t.goal.name]
-	switch {
-	case reached[t.goal.name](t, m):
+	holds := func(when func(tracked, *machine) bool) bool { return when != nil && when(t, m) }
+	fail := func(code backends.Code, what string) {
+		d.end(o, backends.OperationFailed, d.ended(t, m, code, what))
+	}
+	switch foreign := t.foreign(m); {
+	case row.reached(t, m) || holds(row.proved):
 		d.end(o, backends.OperationSucceeded, nil)
 	case m.at.moving(t.r):
+		o.Cancellable = row.onTheWay(m.at, t.r) && allows(m.at, t.r, "recover-failure")
 	case m.at.state == stDone:
-		d.end(o, backends.OperationFailed, d.ended(t, m, backends.WrongState, "was deleted meanwhile"))
-	case m.at.failed(t.r) && (!early || !t.mayStartFailed()):
-		d.end(o, backends.OperationFailed, d.ended(t, m, backends.BackendFault, "could not be brought where it was to go"))
-	case canMiss && miss.tell(t, m):
-		d.end(o, backends.OperationFailed, d.ended(t, m, backends.WrongState, miss.detail))
-	case !early:
-		d.end(o, backends.OperationUnknown, d.ended(t, m, backends.WrongState, "is not where it was to go: OpenNebula gave up without a trace, or somebody else interfered"))
+		fail(backends.WrongState, "The VM was deleted meanwhile.")
+	case row.gaveUpAt(m.at, t.r) && (!early || !t.mayStartFailed()):
+		fail(backends.BackendFault, "OpenNebula "+row.detail+", and gave up.")
+	case holds(row.missed):
+		fail(backends.BackendFault, "OpenNebula "+row.detail+".")
+	case early:
+	case row.back.has(m.at, t.r) && foreign == "" && !(row.sameStay && t.newStay(m)):
+		fail(backends.BackendFault, "OpenNebula "+row.detail+".")
+	default:
+		what := "The VM is not where it was to go: somebody else moved it meanwhile, and nobody can tell how far it came."
+		if foreign != "" {
+			what += " The last thing that its history tells is \"" + foreign + "\"" + d.doer(m) + "."
+		}
+		d.end(o, backends.OperationUnknown, d.ended(t, m, backends.WrongState, what))
 	}
+}
+
+// doer is who did what the last history record tells, as far as it says.
+func (d *Driver) doer(m *machine) string {
+	last := m.last()
+	if user := d.ref(last.text("UID"), ""); user != nil {
+		return ", by the user " + user.ID.String()
+	}
+	if last.text("ACTION") == actionMonitor {
+		return ", which OpenNebula saw on the host"
+	}
+	return ""
 }
 
 func (t tracked) mayStartFailed() bool {
 	return slices.Contains(fromFailure, t.goal.name) || slices.Contains(fromFailure, t.goal.String())
 }
 
-// ended is why an operation did not succeed. A *_FAILURE state often has OpenNebula's own reason
-// beside it, which outlives a recovery and so is not told otherwise.
+// ended is why an operation did not succeed.
 func (d *Driver) ended(t tracked, m *machine, code backends.Code, what string) *backends.Error {
 	state, _ := m.at.unified(t.r)
-	e := &backends.Error{
+	return &backends.Error{
 		Code: code, Op: "opennebula " + string(t.verb),
-		Detail: fmt.Sprintf("The VM %s. It is in %s now.", what, m.at.name(t.r)),
-		Fault:  &backends.Fault{ID: d.cfg.Name, Kind: backends.OpenNebula},
+		Detail: what + " It is in " + m.at.name(t.r) + " now.",
+		Fault:  &backends.Fault{ID: d.cfg.Name, Kind: backends.OpenNebula, Message: t.newReason(m)},
 		State:  &backends.StateConflict{State: state, RawState: m.at.raw(t.r), AllowedActions: allowed(m.at, t.r)},
 	}
-	if m.at.failed(t.r) {
-		e.Fault.Message = m.user().text("ERROR")
+}
+
+// newReason is OpenNebula's own reason, unless it may be about something earlier: it stays until the
+// next. Where the VM was not read before, it counts in a *_FAILURE state only.
+func (t tracked) newReason(m *machine) string {
+	text := m.user().text("ERROR")
+	readBefore := t.seq >= 0 || t.reason != ""
+	if readBefore && checksum(text) == t.reason || !readBefore && !m.at.failed(t.r) {
+		return ""
 	}
-	return e
+	return text
 }
 
 // imageOperation tells how far the image is that saveDisk makes.

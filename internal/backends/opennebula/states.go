@@ -28,10 +28,14 @@ const (
 	lcmInit             = 0
 	lcmBoot             = 2
 	lcmRunning          = 3
+	lcmEpilog           = 11
 	lcmShutdown         = 12
+	lcmCancel           = 13
 	lcmUnknown          = 16
 	lcmShutdownPoweroff = 18
+	lcmCleanupDelete    = 23
 	lcmShutdownUndeploy = 29
+	lcmEpilogFailure    = 40
 	lcmHotplugResize    = 66
 )
 

@@ -11,11 +11,19 @@ import (
 )
 
 // call is a verb's row: the releases that have it, the members of its body that mean something
-// here, and how it is done.
+// here, and how it is said.
 type call struct {
 	in    span
 	takes []string // pointers
-	run   func(*act) (*backends.Operation, error)
+	say   func(*act) (deed, error)
+}
+
+// deed is what a row makes of a request: the one call that changes something. Do sends it, PlanDo
+// shows it.
+type deed struct {
+	request request
+	raw     string                // what the table of actions calls it; "" when it is not about a VM
+	goal    func(result int) goal // where the result leads
 }
 
 // calls is every verb that OpenNebula has. A row that says "first" reads the VM before it acts,
@@ -68,32 +76,45 @@ type act struct {
 
 // Do runs a verb. See [backends.Driver].
 func (d *Driver) Do(ctx context.Context, s backends.Session, v backends.Verb, id backends.ID, a backends.Args) (any, error) {
-	n, err := d.pathID(id)
-	if err != nil {
-		return nil, err
-	}
 	if v == verbCheckOperation {
 		return d.checkOperation(ctx, s, id, a)
 	}
+	act, row, err := d.begin(ctx, s, v, id, a)
+	if err != nil {
+		return nil, err
+	}
+	deed, err := row.say(act)
+	if err != nil {
+		return nil, err
+	}
+	result, err := d.integer(ctx, s, deed.request)
+	if err != nil {
+		return nil, err
+	}
+	return act.begun(deed.goal(result)), nil
+}
+
+// begin checks a request as far as that takes no VM.
+func (d *Driver) begin(ctx context.Context, s backends.Session, v backends.Verb, id backends.ID, a backends.Args) (*act, call, error) {
+	n, err := d.pathID(id)
+	if err != nil {
+		return nil, call{}, err
+	}
 	row, ok := calls[v]
 	if !ok {
-		return nil, d.lacks("", fmt.Sprintf("OpenNebula has no way to do %q.", v))
+		return nil, row, d.lacks("", fmt.Sprintf("OpenNebula has no way to do %q.", v))
 	}
 	if err := d.checkArgs(a, row.takes); err != nil {
-		return nil, err
+		return nil, row, err
 	}
 	r, err := d.detect(ctx, s)
 	if err != nil {
-		return nil, err
+		return nil, row, err
 	}
 	if !row.in.has(r) {
-		return nil, d.lacks("", fmt.Sprintf("OpenNebula %s has no way to do %q.", r, v))
+		return nil, row, d.lacks("", fmt.Sprintf("OpenNebula %s has no way to do %q.", r, v))
 	}
-	operation, err := row.run(&act{d: d, ctx: ctx, s: s, verb: v, id: n, a: a, r: r})
-	if err != nil {
-		return nil, err
-	}
-	return operation, nil
+	return &act{d: d, ctx: ctx, s: s, verb: v, id: n, a: a, r: r}, row, nil
 }
 
 // argSet is a row of which members of a body were sent. A false that only says the default counts
@@ -149,63 +170,65 @@ func (d *Driver) checkArgs(a backends.Args, takes []string) error {
 	return nil
 }
 
-// vmRequest is a call about the VM.
-func (a *act) vmRequest(method string, args ...any) request {
-	return request{method: method, args: args, changes: true, subject: "virtual machine"}
+// about is a call about the VM.
+func (a *act) about(raw string, g goal, method string, args ...any) deed {
+	r := request{method: method, args: args, changes: true, subject: "virtual machine"}
+	return deed{r, raw, func(int) goal { return g }}
 }
 
-// action sends one.vm.action, in which the name stands before the id, under the release's name.
-func (a *act) action(name string) error {
+// action is one.vm.action, in which the name stands before the id, under the release's name.
+func (a *act) action(name string, g goal) (deed, error) {
 	word, ok := a.r.word(name)
 	if !ok {
-		return a.d.lacks("/mode", fmt.Sprintf("OpenNebula %s has no action %q.", a.r, name))
+		return deed{}, a.d.lacks("/mode", fmt.Sprintf("OpenNebula %s has no action %q.", a.r, name))
 	}
-	_, err := a.d.integer(a.ctx, a.s, a.vmRequest("one.vm.action", word, a.id))
-	return err
+	return a.about(word, g, "one.vm.action", word, a.id), nil
 }
 
 // simple is a verb that is one action.
-func simple(name string, g goal) func(*act) (*backends.Operation, error) {
-	return func(a *act) (*backends.Operation, error) {
-		if err := a.action(name); err != nil {
-			return nil, err
-		}
-		return a.begun(g), nil
-	}
+func simple(name string, g goal) func(*act) (deed, error) {
+	return func(a *act) (deed, error) { return a.action(name, g) }
 }
 
 // byMode is a verb whose mode chooses the action. AUTO is GRACEFUL: nothing at OpenNebula waits for
 // a guest and then forces it.
-func byMode(graceful, force string, g goal) func(*act) (*backends.Operation, error) {
+func byMode(graceful, force string, g goal) func(*act) (deed, error) {
 	names := map[string]string{"": graceful, "AUTO": graceful, "GRACEFUL": graceful, "FORCE": force}
-	return func(a *act) (*backends.Operation, error) {
+	return func(a *act) (deed, error) {
 		name, ok := names[a.a.Mode]
 		if !ok {
-			return nil, backends.Invalid("/mode", "expected AUTO, GRACEFUL or FORCE")
+			return deed{}, backends.Invalid("/mode", "expected AUTO, GRACEFUL or FORCE")
 		}
-		return simple(name, g)(a)
+		return a.action(name, g)
 	}
 }
 
-// first reads the VM before the verb is run.
-func first(run func(*act) (*backends.Operation, error)) func(*act) (*backends.Operation, error) {
-	return func(a *act) (*backends.Operation, error) {
-		m, _, err := a.d.machine(a.ctx, a.s, a.d.id(a.id))
-		if err != nil {
-			return nil, err
+// first reads the VM before the verb is said, if nobody has.
+func first(say func(*act) (deed, error)) func(*act) (deed, error) {
+	return func(a *act) (deed, error) {
+		if err := a.read(); err != nil {
+			return deed{}, err
 		}
-		a.m = m
-		return run(a)
+		return say(a)
 	}
+}
+
+func (a *act) read() error {
+	if a.m != nil {
+		return nil
+	}
+	m, _, err := a.d.machine(a.ctx, a.s, a.d.id(a.id))
+	a.m = m
+	return err
 }
 
 // notDone refuses a VM that is deleted already: oned would answer success and do nothing.
-func notDone(run func(*act) (*backends.Operation, error)) func(*act) (*backends.Operation, error) {
-	return func(a *act) (*backends.Operation, error) {
+func notDone(say func(*act) (deed, error)) func(*act) (deed, error) {
+	return func(a *act) (deed, error) {
 		if a.m.at.state == stDone {
-			return nil, a.wrongState("one.vm.action", "The VM is deleted already.")
+			return deed{}, a.wrongState("one.vm.action", "The VM is deleted already.")
 		}
-		return run(a)
+		return say(a)
 	}
 }
 
@@ -214,10 +237,10 @@ func (a *act) wrongState(method, detail string) error {
 }
 
 // start says what the state needs: the VM is resumed, released, or deployed on the host given.
-func start(a *act) (*backends.Operation, error) {
+func start(a *act) (deed, error) {
 	if a.a.Host != nil {
 		if !allows(a.m.at, a.r, "deploy") {
-			return nil, a.wrongState("one.vm.deploy", "A host can only be chosen for a VM that is not on one: one that is pending, held, stopped or undeployed.")
+			return deed{}, a.wrongState("one.vm.deploy", "A host can only be chosen for a VM that is not on one: one that is pending, held, stopped or undeployed.")
 		}
 		return deploy(a)
 	}
@@ -226,28 +249,25 @@ func start(a *act) (*backends.Operation, error) {
 			continue
 		}
 		if err := a.deploymentOnly(); err != nil {
-			return nil, err
+			return deed{}, err
 		}
-		if _, err := a.d.integer(a.ctx, a.s, a.vmRequest("one.vm.action", row.Raw, a.id)); err != nil {
-			return nil, err
-		}
-		return a.begun(goalStarted), nil
+		return a.about(row.Raw, goalStarted, "one.vm.action", row.Raw, a.id), nil
 	}
-	return nil, a.wrongState("one.vm.action", "The VM is not in a state in which it can be started.")
+	return deed{}, a.wrongState("one.vm.action", "The VM is not in a state in which it can be started.")
 }
 
 // resume is an action, or, with a host, a deployment of a VM that has none.
-func resume(a *act) (*backends.Operation, error) {
+func resume(a *act) (deed, error) {
 	if a.a.Host == nil {
 		if err := a.deploymentOnly(); err != nil {
-			return nil, err
+			return deed{}, err
 		}
-		return simple("resume", goalStarted)(a)
+		return a.action("resume", goalStarted)
 	}
-	return first(func(a *act) (*backends.Operation, error) {
+	return first(func(a *act) (deed, error) {
 		// one.vm.deploy would take a VM that never ran too, which is not resuming.
 		if a.m.at.state != stStopped && a.m.at.state != stUndeployed {
-			return nil, a.wrongState("one.vm.deploy", "A host can only be chosen when a stopped or undeployed VM is resumed.")
+			return deed{}, a.wrongState("one.vm.deploy", "A host can only be chosen when a stopped or undeployed VM is resumed.")
 		}
 		return deploy(a)
 	})(a)
@@ -276,17 +296,17 @@ func (a *act) target() (host, storage int, err error) {
 	return host, storage, err
 }
 
-func deploy(a *act) (*backends.Operation, error) {
+func deploy(a *act) (deed, error) {
 	host, storage, err := a.target()
 	if err != nil {
-		return nil, err
+		return deed{}, err
 	}
 	if storage >= 0 && !a.r.hasFeature(deployDatastore) {
-		return nil, a.d.lacks("/datastore", fmt.Sprintf("OpenNebula %s cannot choose a datastore.", a.r))
+		return deed{}, a.d.lacks("/datastore", fmt.Sprintf("OpenNebula %s cannot choose a datastore.", a.r))
 	}
 	args := []any{a.id, host}
 	if args, err = a.withEnforce(args); err != nil {
-		return nil, err
+		return deed{}, err
 	}
 	if a.r.hasFeature(deployDatastore) {
 		args = append(args, storage)
@@ -294,10 +314,7 @@ func deploy(a *act) (*backends.Operation, error) {
 	if a.r.hasFeature(deployExtra) {
 		args = append(args, "")
 	}
-	if _, err := a.d.integer(a.ctx, a.s, a.vmRequest("one.vm.deploy", args...)); err != nil {
-		return nil, err
-	}
-	return a.begun(goalRunningOn(host)), nil
+	return a.about("deploy", goalRunningOn(host), "one.vm.deploy", args...), nil
 }
 
 // withEnforce adds whether the host's capacity is checked, where the release can.
@@ -316,28 +333,28 @@ var coldModes = map[string]int{"": 0, "SAVE": 0, "POWEROFF": 1, "POWEROFF_HARD":
 
 // migrate moves the VM. Asked for a live migration of a VM that is not running, oned migrates it
 // cold and says nothing, so the state is looked at first.
-func migrate(a *act) (*backends.Operation, error) {
+func migrate(a *act) (deed, error) {
 	host, storage, err := a.target()
 	if err != nil {
-		return nil, err
+		return deed{}, err
 	}
 	live := a.a.Live == nil || *a.a.Live
 	kind, known := coldModes[a.a.ColdMode]
 	switch {
 	case !known:
-		return nil, backends.Invalid("/coldMode", "expected SAVE, POWEROFF or POWEROFF_HARD")
+		return deed{}, backends.Invalid("/coldMode", "expected SAVE, POWEROFF or POWEROFF_HARD")
 	case live && a.a.ColdMode != "":
-		return nil, backends.Invalid("/coldMode", "a live migration has no cold mode: say live false")
+		return deed{}, backends.Invalid("/coldMode", "a live migration has no cold mode: say live false")
 	case kind > 0 && !a.r.hasFeature(migrateKind):
-		return nil, a.d.lacks("/coldMode", fmt.Sprintf("OpenNebula %s migrates cold by saving the VM only.", a.r))
+		return deed{}, a.d.lacks("/coldMode", fmt.Sprintf("OpenNebula %s migrates cold by saving the VM only.", a.r))
 	case storage >= 0 && !a.r.hasFeature(migrateDatastore):
-		return nil, a.d.lacks("/datastore", fmt.Sprintf("OpenNebula %s cannot choose a datastore.", a.r))
+		return deed{}, a.d.lacks("/datastore", fmt.Sprintf("OpenNebula %s cannot choose a datastore.", a.r))
 	case live && !allows(a.m.at, a.r, "live-migrate"):
-		return nil, a.wrongState("one.vm.migrate", "Only a running VM can be migrated live. To move it as it is, say live false.")
+		return deed{}, a.wrongState("one.vm.migrate", "Only a running VM can be migrated live. To move it as it is, say live false.")
 	}
 	args := []any{a.id, host, live}
 	if args, err = a.withEnforce(args); err != nil {
-		return nil, err
+		return deed{}, err
 	}
 	if a.r.hasFeature(migrateDatastore) {
 		args = append(args, storage)
@@ -345,10 +362,8 @@ func migrate(a *act) (*backends.Operation, error) {
 	if a.r.hasFeature(migrateKind) {
 		args = append(args, kind)
 	}
-	if _, err := a.d.integer(a.ctx, a.s, a.vmRequest("one.vm.migrate", args...)); err != nil {
-		return nil, err
-	}
-	return a.begun(goalMoved(live, host, storage)), nil
+	raw := map[bool]string{true: "live-migrate", false: "migrate"}[live]
+	return a.about(raw, goalMoved(live, host, storage), "one.vm.migrate", args...), nil
 }
 
 // recovery is a row of what recover can do. Through is what says it: a number of one.vm.recover, or
@@ -376,104 +391,88 @@ func always(g goal) func(place) goal { return func(place) goal { return g } }
 // recoverSince is the first release that knows a number of one.vm.recover.
 var recoverSince = []version{v(4, 0, 1), v(4, 0, 1), v(4, 14), v(5, 0), v(5, 0), v(5, 8)}
 
-func recoverVM(a *act) (*backends.Operation, error) {
+func recoverVM(a *act) (deed, error) {
 	row, ok := recoveries[a.a.Outcome]
 	if !ok {
-		return nil, backends.Invalid("/outcome", "expected FAILURE, SUCCESS, RETRY, DELETE, RECREATE or DELETE_DB")
+		return deed{}, backends.Invalid("/outcome", "expected FAILURE, SUCCESS, RETRY, DELETE, RECREATE or DELETE_DB")
 	}
 	if a.r.before(recoverSince[row.number]) {
-		return nil, a.d.lacks("/outcome", fmt.Sprintf("OpenNebula %s cannot recover with %s.", a.r, a.a.Outcome))
+		return deed{}, a.d.lacks("/outcome", fmt.Sprintf("OpenNebula %s cannot recover with %s.", a.r, a.a.Outcome))
 	}
 	if !allows(a.m.at, a.r, row.raw) {
-		return nil, a.wrongState("one.vm.recover", fmt.Sprintf("There is nothing to recover with %s in this state.", a.a.Outcome))
+		return deed{}, a.wrongState("one.vm.recover", fmt.Sprintf("There is nothing to recover with %s in this state.", a.a.Outcome))
 	}
-	if err := a.recover(row.number); err != nil {
-		return nil, err
-	}
-	return a.begun(row.goal(a.m.at)), nil
+	return a.recover(row, row.goal(a.m.at)), nil
 }
 
-func (a *act) recover(number int) error {
-	var how any = number
-	if !a.r.hasFeature(recoverNumber) {
-		how = number == 1 // whether the pending operation shall count as a success
+func (a *act) recover(row recovery, g goal) deed {
+	return a.about(row.raw, g, "one.vm.recover", a.id, a.r.outcome(row.number))
+}
+
+// outcome is the second argument of one.vm.recover.
+func (r version) outcome(number int) any {
+	if r.hasFeature(recoverNumber) {
+		return number
 	}
-	_, err := a.d.integer(a.ctx, a.s, a.vmRequest("one.vm.recover", a.id, how))
-	return err
+	return number == 1 // whether the pending operation shall count as a success
 }
 
 // recreate puts the VM back to where it was made: recover 4 since 5.0, an action before.
-func recreate(a *act) (*backends.Operation, error) {
+func recreate(a *act) (deed, error) {
 	if !slices.ContainsFunc(allowed(a.m.at, a.r), func(x backends.AllowedAction) bool { return x.Action == "recreate" }) {
-		return nil, a.wrongState("one.vm.recover", "The VM is not in a state in which it can be recreated.")
+		return deed{}, a.wrongState("one.vm.recover", "The VM is not in a state in which it can be recreated.")
 	}
-	var err error
 	if _, old := a.r.word("recreate"); old {
-		err = a.action("recreate")
-	} else {
-		err = a.recover(recoveries["RECREATE"].number)
+		return a.action("recreate", goalRecreated)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return a.begun(goalRecreated), nil
+	return a.recover(recoveries["RECREATE"], goalRecreated), nil
 }
 
 // deleteVM ends the VM: terminate-hard, which its owner may, or by force recover 3, which needs
 // ADMIN and asks no driver. Before 5.0 there was only the latter, as an action.
-func deleteVM(a *act) (*backends.Operation, error) {
-	var err error
+func deleteVM(a *act) (deed, error) {
 	switch _, old := a.r.word("delete"); {
 	case old:
-		err = a.action("delete")
+		return a.action("delete", goalDone)
 	case isTrue(a.a.Force):
-		err = a.recover(recoveries["DELETE"].number)
-	default:
-		err = a.action("terminate-hard")
+		return a.recover(recoveries["DELETE"], goalDone), nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return a.begun(goalDone), nil
+	return a.action("terminate-hard", goalDone)
 }
 
 // resize changes CPU, vCPUs and memory. Asked for one or the other on purpose, the state is looked
 // at first: oned takes what the state needs.
-func resize(a *act) (*backends.Operation, error) {
+func resize(a *act) (deed, error) {
 	attrs, err := resizeAttributes(a.a)
 	if err != nil {
-		return nil, err
+		return deed{}, err
 	}
 	if a.a.Live != nil {
-		return first(func(a *act) (*backends.Operation, error) {
+		return first(func(a *act) (deed, error) {
 			switch isRunning := a.m.at.is(stActive, lcmRunning); {
 			case *a.a.Live && !a.r.hasFeature(liveResize):
-				return nil, a.d.lacks("/live", fmt.Sprintf("OpenNebula %s cannot resize a running VM.", a.r))
+				return deed{}, a.d.lacks("/live", fmt.Sprintf("OpenNebula %s cannot resize a running VM.", a.r))
 			case *a.a.Live && !isRunning:
-				return nil, a.wrongState("one.vm.resize", "Only a running VM can be resized live.")
+				return deed{}, a.wrongState("one.vm.resize", "Only a running VM can be resized live.")
 			case !*a.a.Live && isRunning:
-				return nil, a.wrongState("one.vm.resize", "The VM runs: shut it down first, or resize it live.")
+				return deed{}, a.wrongState("one.vm.resize", "The VM runs: shut it down first, or resize it live.")
 			}
-			return sendResize(a, attrs)
+			return sayResize(a, attrs), nil
 		})(a)
 	}
-	return sendResize(a, attrs)
+	return sayResize(a, attrs), nil
 }
 
-func sendResize(a *act, attrs []attribute) (*backends.Operation, error) {
+func sayResize(a *act, attrs []attribute) deed {
 	enforce := a.a.Enforce == nil || *a.a.Enforce
-	if err := a.d.resize(a.ctx, a.s, a.id, attrs, enforce); err != nil {
-		return nil, err
-	}
-	return a.begun(goalSized(attrs)), nil
+	return deed{resizeRequest(a.id, attrs, enforce), "resize", func(int) goal { return goalSized(attrs) }}
 }
 
-// resize calls one.vm.resize, which checks the host's capacity with enforce.
-func (d *Driver) resize(ctx context.Context, s backends.Session, vm int, attrs []attribute, enforce bool) error {
-	_, err := d.integer(ctx, s, request{
+// resizeRequest is one.vm.resize, which checks the host's capacity with enforce.
+func resizeRequest(vm int, attrs []attribute, enforce bool) request {
+	return request{
 		method: "one.vm.resize", args: []any{vm, templateXML(attrs), enforce}, changes: true, subject: "virtual machine", asked: askedTemplate,
-	})
-	return err
+	}
 }
 
 // resizeAttributes are the attributes that one.vm.resize reads.
@@ -506,46 +505,42 @@ func resizeAttributes(a backends.Args) ([]attribute, error) {
 
 // saveDisk copies a disk into a new image, whose id it answers. Up to 4.12 oned took the call in any
 // state, and where the VM did not run nothing ever came of it, so the state is looked at first.
-func saveDisk(a *act) (*backends.Operation, error) {
+func saveDisk(a *act) (deed, error) {
 	if a.r.hasFeature(saveDiskAs) {
-		return sendSaveDisk(a)
+		return saySaveDisk(a)
 	}
-	return first(func(a *act) (*backends.Operation, error) {
+	return first(func(a *act) (deed, error) {
 		if !allows(a.m.at, a.r, "savedisk") {
-			return nil, a.wrongState("one.vm.savedisk", "Only the disk of a running VM can be saved.")
+			return deed{}, a.wrongState("one.vm.savedisk", "Only the disk of a running VM can be saved.")
 		}
-		return sendSaveDisk(a)
+		return saySaveDisk(a)
 	})(a)
 }
 
-func sendSaveDisk(a *act) (*backends.Operation, error) {
+func saySaveDisk(a *act) (deed, error) {
 	disk, ok := number(a.a.Disk)
 	if !ok {
-		return nil, &backends.Error{Code: backends.NotFound, Detail: "The VM has no disk with this id."}
+		return deed{}, &backends.Error{Code: backends.NotFound, Detail: "The VM has no disk with this id."}
 	}
 	if err := checkName("/imageName", a.a.ImageName); err != nil {
-		return nil, err
+		return deed{}, err
 	}
 	if err := checkValue("/imageType", a.a.ImageType); err != nil {
-		return nil, err
+		return deed{}, err
 	}
-	method, args := "one.vm.savedisk", []any{a.id, disk, a.a.ImageName, a.a.ImageType}
+	raw, args := "savedisk", []any{a.id, disk, a.a.ImageName, a.a.ImageType}
 	if a.r.hasFeature(saveDiskAs) {
 		snapshot, err := snapshotArg(a.a.Snapshot)
 		if err != nil {
-			return nil, err
+			return deed{}, err
 		}
-		method, args = "one.vm.disksaveas", append(args, snapshot)
+		raw, args = "disk-saveas", append(args, snapshot)
 	} else if a.a.Snapshot != nil {
-		return nil, a.d.lacks("/snapshot", fmt.Sprintf("OpenNebula %s has no disk snapshots.", a.r))
+		return deed{}, a.d.lacks("/snapshot", fmt.Sprintf("OpenNebula %s has no disk snapshots.", a.r))
 	}
-	r := a.vmRequest(method, args...)
-	r.asked = askedDisk
-	image, err := a.d.integer(a.ctx, a.s, r)
-	if err != nil {
-		return nil, err
-	}
-	return a.begun(goalImage(image)), nil
+	said := a.about(raw, goalNone, "one.vm."+strings.ReplaceAll(raw, "-", ""), args...)
+	said.request.asked, said.goal = askedDisk, goalImage
+	return said, nil
 }
 
 // snapshotArg is the disk snapshot to save, -1 for the disk as it is.
@@ -561,36 +556,35 @@ func snapshotArg(n *int64) (int, error) {
 }
 
 // instantiate makes a VM from a template, which then is the path's object.
-func instantiate(a *act) (*backends.Operation, error) {
+func instantiate(a *act) (deed, error) {
 	name := ""
 	if a.a.DisplayName != nil {
 		name = *a.a.DisplayName
 		if err := checkName("/displayName", name); err != nil {
-			return nil, err
+			return deed{}, err
 		}
 	}
 	extra, err := a.extra()
 	if err != nil {
-		return nil, err
+		return deed{}, err
 	}
 	args := []any{a.id, name}
 	switch {
 	case a.r.hasFeature(extraTemplate):
 		args = append(args, isTrue(a.a.Hold), extra)
 	case extra != "" || isTrue(a.a.Hold):
-		return nil, a.d.lacks("", fmt.Sprintf("OpenNebula %s makes VMs from a template as it is.", a.r))
+		return deed{}, a.d.lacks("", fmt.Sprintf("OpenNebula %s makes VMs from a template as it is.", a.r))
 	}
 	if a.r.hasFeature(persistentTemplate) {
 		args = append(args, false)
 	}
-	vm, err := a.d.integer(a.ctx, a.s, request{
-		method: "one.template.instantiate", args: args, changes: true, subject: "virtual machine template", asked: askedTemplate,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return a.begun(goalMade(vm)), nil
+	return deed{goal: goalMade, request: request{
+		method: "one.template.instantiate", args: args, changes: true, subject: subjectTemplate, asked: askedTemplate,
+	}}, nil
 }
+
+// subjectTemplate is OpenNebula's noun of a template.
+const subjectTemplate = "virtual machine template"
 
 // extra is the template that is merged into the one instantiated.
 func (a *act) extra() (string, error) {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/opennebula/onesim"
 )
 
 func hostArg(n string) *backends.ID { return &backends.ID{Backend: "one", Native: n} }
@@ -290,50 +289,6 @@ func TestCheckOperation(t *testing.T) {
 		}
 	}
 	b.refuse("checkOperation", id, backends.Args{Action: "frobnicate"}, backends.InvalidArgument)
-}
-
-// TestOperationsTellTheTruth makes drivers fail, and others interfere.
-func TestOperationsTellTheTruth(t *testing.T) {
-	for _, row := range []struct {
-		name      string
-		verb      backends.Verb
-		args      backends.Args
-		from      place
-		fails     onesim.Step
-		interfere *place
-		want      backends.OperationState
-		code      backends.Code
-	}{
-		{"a live migration falls back", "migrate", backends.Args{Host: hostArg("1")}, place{3, 3}, onesim.StepMigrate, nil, backends.OperationFailed, backends.WrongState},
-		{"a boot fails", "start", backends.Args{}, place{8, 0}, onesim.StepBoot, nil, backends.OperationUnknown, backends.WrongState},
-		{"a first boot fails", "deploy", backends.Args{Host: hostArg("1")}, place{1, 0}, onesim.StepBoot, nil, backends.OperationFailed, backends.BackendFault},
-		{"a shutdown fails", "shutdown", backends.Args{}, place{3, 3}, onesim.StepShutdown, nil, backends.OperationUnknown, backends.WrongState},
-		{"a suspend fails", "suspend", backends.Args{}, place{3, 3}, onesim.StepSave, nil, backends.OperationUnknown, backends.WrongState},
-		{"an epilog fails", "terminate", backends.Args{}, place{3, 3}, onesim.StepEpilog, nil, backends.OperationFailed, backends.BackendFault},
-		{"a retry fails again", "recover", backends.Args{Outcome: "RETRY"}, place{3, 36}, onesim.StepBoot, nil, backends.OperationFailed, backends.BackendFault},
-		{"somebody deletes the VM", "shutdown", backends.Args{}, place{3, 3}, "", &place{6, 0}, backends.OperationFailed, backends.WrongState},
-		{"somebody suspends the VM", "shutdown", backends.Args{}, place{3, 3}, "", &place{5, 0}, backends.OperationUnknown, backends.WrongState},
-		{"it stops before it migrates live", "migrate", backends.Args{Host: hostArg("1")}, place{3, 3}, "", &place{8, 0}, backends.OperationFailed, backends.WrongState},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			b := newBench(t, "6.10.0")
-			id := b.put(row.from.state, row.from.lcm)
-			if row.fails != "" {
-				b.sim.FailNext(row.fails)
-			}
-			op := b.do(row.verb, id, row.args)
-			if row.interfere != nil {
-				n, _ := number(id.Native)
-				if err := b.sim.SetState(n, onesim.State(row.interfere.state), onesim.LCM(row.interfere.lcm)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			op = b.finish(op)
-			if op.State != row.want || op.Err == nil || op.Err.Code != row.code {
-				t.Errorf("ended %s (%v), want %s with %s", op.State, op.Err, row.want, row.code)
-			}
-		})
-	}
 }
 
 func TestOperationIDs(t *testing.T) {

@@ -145,6 +145,9 @@ func (d *Driver) full(vm *backends.VM, m *machine) {
 	}
 	if req, rank := filled(user.text(attrRequirements)), filled(user.text(attrRank)); req != nil || rank != nil {
 		vm.Placement = &backends.Placement{Requirements: req, Rank: rank}
+		if host, ok := hostOf(user.text(attrRequirements)); ok {
+			vm.Placement.PreferredHost = d.ref(host, "")
+		}
 	}
 	vm.Annotations = annotations(user)
 	vm.Disks = d.disks(m)

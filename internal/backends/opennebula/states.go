@@ -28,6 +28,7 @@ const (
 	lcmInit             = 0
 	lcmBoot             = 2
 	lcmRunning          = 3
+	lcmMigrate          = 4
 	lcmEpilog           = 11
 	lcmShutdown         = 12
 	lcmCancel           = 13

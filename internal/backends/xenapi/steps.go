@@ -44,18 +44,27 @@ func (j *job) send(ctx context.Context, steps []step) (any, error) {
 			return nil, j.stopped(ctx, err, i)
 		}
 	}
-	s := steps[last]
+	answer, err := j.conclude(ctx, steps[last])
+	if err != nil {
+		return nil, j.stopped(ctx, err, last)
+	}
+	return answer, nil
+}
+
+// conclude makes the last call. One that the release does not know as a task is made in the older way.
+func (j *job) conclude(ctx context.Context, s step) (any, error) {
+	h := j.target(s)
 	if s.async {
-		o, err := j.run(ctx, j.target(s), s.method, s.args...)
-		if !unknownMethod(err) || s.older == nil {
-			if err != nil {
-				return nil, j.stopped(ctx, err, last)
-			}
+		o, err := j.run(ctx, h, s.method, s.args...)
+		if err == nil {
 			return o, nil
 		}
+		if !unknownMethod(err) || s.older == nil {
+			return nil, err
+		}
 	}
-	if err := j.take(ctx, j.target(s), s); err != nil {
-		return nil, j.stopped(ctx, err, last)
+	if err := j.take(ctx, h, s); err != nil {
+		return nil, err
 	}
 	if spec, _ := backends.LookUp(j.verb); spec.Answers == backends.AnswersVM {
 		return nil, nil

@@ -18,6 +18,8 @@ const (
 	eventFrom = "event.from"
 	// longestWait is how long xapi holds a call back while nothing happens.
 	longestWait = 30 * time.Second
+	// answerTime is what an answer may take at least, within a call's own limit.
+	answerTime = 15 * time.Second
 	// fewVMs is up to how many VMs of a batch what they refer to is read one by one.
 	fewVMs = 32
 )
@@ -64,7 +66,7 @@ func (d *Driver) Watch(ctx context.Context, s backends.Session, token string, em
 }
 
 // longestWait is for how long event.from may wait: far less than a call may take.
-func (d *Driver) longestWait() time.Duration { return min(longestWait, d.cfg.Timeout/2) }
+func (d *Driver) longestWait() time.Duration { return min(longestWait, d.cfg.Timeout/4) }
 
 // instance names the xapi that answers, as long as it runs, without giving anything away: by the
 // reference of the coordinator and when its xapi started. It is "" when that is not told.
@@ -171,11 +173,12 @@ func (w *watcher) next(ctx context.Context, wait time.Duration) (*backends.Batch
 	}
 }
 
-// ask makes the call. It may take somewhat longer than it may wait: xapi adds half a second.
+// ask makes the call. It may take longer than it may wait, since xapi adds half a second and the answer
+// can be large, but not as long as a snapshot: a backend that has vanished is to be noticed.
 func (w *watcher) ask(ctx context.Context, wait time.Duration) (wire.Value, error) {
 	if w.at.token != "" {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, wait+w.d.cfg.Timeout/4)
+		ctx, cancel = context.WithTimeout(ctx, wait+max(w.d.cfg.Timeout/4, answerTime))
 		defer cancel()
 	}
 	return w.call(ctx, eventFrom, []string{"vm", "task"}, w.at.token, wait.Seconds())

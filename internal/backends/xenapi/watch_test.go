@@ -583,7 +583,7 @@ func TestWatchLeavesNoConnection(t *testing.T) {
 		t.Errorf("ended with %v", err)
 	}
 	d.Close()
-	w.put(xensim.VMSpec{}) // the other side answers, and finds nobody
+	w.put(xensim.VMSpec{})        // the other side answers, and finds nobody
 	for w.sim.Connections() > 1 { // that of the driver that logged in
 		if t.Context().Err() != nil {
 			t.Fatal("a connection is left")

@@ -18,8 +18,11 @@ type course struct {
 	reached    func(t tracked, m *machine) bool
 	// proved reports whether the history shows that the goal was reached, wherever the VM is now.
 	proved func(t tracked, m *machine) bool
-	// missed reports whether the history shows at once that it was not.
+	// missed reports whether the history shows at once that OpenNebula fell back.
 	missed func(t tracked, m *machine) bool
+	// instead reports whether something else was done than what was asked, and what.
+	instead     func(t tracked, m *machine) bool
+	insteadSays string
 	// back is where OpenNebula puts the VM when a driver fails, or where it just stays. After grace it
 	// ends the operation, unless the history tells of somebody else.
 	back     where
@@ -61,15 +64,15 @@ var courses = []course{
 	// A VM that was stored or held waits for the scheduler next, as long as it takes.
 	{goal: "started", in: since(4, 14), through: bootSteps, reached: startedOrWaiting, back: notStarted, failures: bootFailures, detail: "could not start it"},
 	{goal: "started", in: upTo(4, 14), through: bootSteps, reached: startedOrWaiting, back: notStarted, failures: failedOnce, detail: "could not start it"},
-	{goal: "on", in: since(4, 14), through: bootSteps, reached: runsThere, missed: runsElsewhere, back: offHost, failures: bootFailures, detail: "could not deploy it on the host wanted"},
-	{goal: "on", in: upTo(4, 14), through: bootSteps, reached: runsThere, missed: runsElsewhere, back: offHost, failures: failedOnce, detail: "could not deploy it on the host wanted"},
+	{goal: "on", in: since(4, 14), through: bootSteps, reached: runsThere, instead: runsElsewhere, insteadSays: "It runs, but not on the host wanted.", back: offHost, failures: bootFailures, detail: "could not deploy it on the host wanted"},
+	{goal: "on", in: upTo(4, 14), through: bootSteps, reached: runsThere, instead: runsElsewhere, insteadSays: "It runs, but not on the host wanted.", back: offHost, failures: failedOnce, detail: "could not deploy it on the host wanted"},
 
 	// A failed migration falls back to where the VM was, with two history records more, of which the
 	// first, on the host wanted, never ran.
 	{goal: "moved", in: since(4, 14), through: moveSteps, fromDriver: true, reached: restsThere, missed: cameBack, back: anyHosted, sameStay: true, failures: moveFailures, detail: "could not move it to the host wanted"},
 	{goal: "moved", in: upTo(4, 14), through: moveSteps, fromDriver: true, reached: restsThere, missed: cameBack, back: anyHosted, sameStay: true, failures: failedOnce, detail: "could not move it to the host wanted"},
-	{goal: "movedlive", through: []string{"MIGRATE"}, fromDriver: true, reached: ranThere, proved: wentLive, missed: notLive, back: anyHosted, sameStay: true,
-		detail: "did not run on to the host wanted: OpenNebula could not move it, or it had stopped running"},
+	{goal: "movedlive", through: []string{"MIGRATE"}, fromDriver: true, reached: ranThere, proved: wentLive, missed: cameBack, back: anyHosted, sameStay: true, detail: "could not move it to the host wanted",
+		instead: wentCold, insteadSays: "It had stopped running before it could be moved live, and OpenNebula moved it as it was."},
 
 	{goal: "recreated", reached: waitsAnew, back: anyHosted, detail: "could not recreate it"},
 	{goal: "left", reached: leftWell, back: anySettled, failures: []string{"*"}, detail: "could not be recovered"},
@@ -133,7 +136,11 @@ func wentLive(t tracked, m *machine) bool {
 	return left && ran
 }
 
-func notLive(t tracked, m *machine) bool { return t.movedOn(m) && !wentLive(t, m) }
+// wentCold reports whether the VM was moved while it did not run. Where the history has no actions,
+// nobody can tell whether it was shut down before or after.
+func wentCold(t tracked, m *machine) bool {
+	return t.movedOn(m) && t.there(m) && !m.at.is(stActive, lcmRunning) && m.last().has("ACTION") && !wentLive(t, m)
+}
 
 func waitsAnew(t tracked, m *machine) bool { return waiting(m) || t.movedOn(m) }
 

@@ -284,6 +284,8 @@ func (d *Driver) judge(o *backends.Operation, t tracked, m *machine) {
 		fail(backends.WrongState, "The VM was deleted meanwhile.")
 	case row.gaveUpAt(m.at, t.r) && (!early || !t.mayStartFailed()):
 		fail(backends.BackendFault, "OpenNebula "+row.detail+", and gave up.")
+	case holds(row.instead):
+		fail(backends.WrongState, row.insteadSays)
 	case holds(row.missed):
 		fail(backends.BackendFault, "OpenNebula "+row.detail+".")
 	case early:

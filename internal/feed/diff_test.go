@@ -110,8 +110,7 @@ func fullVM() *backends.VM {
 }
 
 func fill(v reflect.Value, n int) {
-	switch v.Interface().(type) {
-	case time.Time:
+	if _, ok := v.Interface().(time.Time); ok {
 		v.Set(reflect.ValueOf(time.Unix(int64(n), 0).UTC()))
 		return
 	}

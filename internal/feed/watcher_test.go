@@ -2,6 +2,7 @@ package feed_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -203,7 +204,7 @@ func (l *listener) next() feed.Event {
 func (l *listener) none() {
 	l.t.Helper()
 	events, _, ok := l.feed.After(l.at, 0)
-	if pending := append(l.got, events...); len(pending) > 0 || !ok {
+	if pending := slices.Concat(l.got, events); len(pending) > 0 || !ok {
 		l.t.Fatalf("events %s (ok %t), want none", summaries(pending), ok)
 	}
 }

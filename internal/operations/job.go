@@ -131,7 +131,7 @@ func (t *Tracker) look(ctx context.Context, s backends.Session, j *job) (*backen
 		return j.known(), backends.Transport("operation", ctx.Err(), false)
 	}
 	defer func() { <-j.turn }()
-	if op, err, ok := j.sharedSince(came); ok {
+	if op, ok, err := j.sharedSince(came); ok {
 		return op, err
 	}
 	if j.ended() { // and perhaps still has to be stored
@@ -258,10 +258,10 @@ func (j *job) looks() int {
 	return j.begun
 }
 
-func (j *job) sharedSince(came int) (*backends.Operation, error, bool) {
+func (j *job) sharedSince(came int) (op *backends.Operation, shared bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.op, j.err, j.shared > came
+	return j.op, j.shared > came, j.err
 }
 
 func (j *job) begin() int {

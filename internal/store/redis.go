@@ -242,7 +242,7 @@ func (r *Redis) swap(ctx context.Context, key string, was, next record, expire t
 	}
 	names := []string{r.entryName(key), r.indexName(), r.lapsesName()}
 	for attempt := 1; ; attempt++ {
-		n, err := replaceScript.Run(ctx, r.client, names, key, []byte(was.header()), []byte(next), lapse, ttl).Int()
+		n, err := replaceScript.Run(ctx, r.client, names, key, was.header(), []byte(next), lapse, ttl).Int()
 		if err == nil {
 			return n == 1, nil
 		}
@@ -394,8 +394,8 @@ func (r *Redis) reap(ctx context.Context, before time.Time) error {
 
 func (r *Redis) lapsedBefore(ctx context.Context, now time.Time) (keys []string, err error) {
 	err = r.again(ctx, func() (err error) {
-		keys, err = r.client.ZRangeByScore(ctx, r.lapsesName(), &redis.ZRangeBy{
-			Min: "-inf", Max: strconv.FormatInt(now.UnixMicro(), 10),
+		keys, err = r.client.ZRangeArgs(ctx, redis.ZRangeArgs{
+			Key: r.lapsesName(), ByScore: true, Start: "-inf", Stop: strconv.FormatInt(now.UnixMicro(), 10),
 		}).Result()
 		return err
 	})
@@ -444,7 +444,7 @@ func (r *Redis) List(ctx context.Context, prefix string) (map[string][]byte, err
 func (r *Redis) keys(ctx context.Context, prefix string) ([]string, error) {
 	var keys []string
 	err := r.again(ctx, func() (err error) {
-		keys, err = r.client.ZRangeByLex(ctx, r.indexName(), &redis.ZRangeBy{Min: "[" + prefix, Max: behind(prefix)}).Result()
+		keys, err = r.client.ZRangeArgs(ctx, redis.ZRangeArgs{Key: r.indexName(), ByLex: true, Start: "[" + prefix, Stop: behind(prefix)}).Result()
 		return err
 	})
 	return keys, err

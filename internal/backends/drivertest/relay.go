@@ -197,9 +197,9 @@ func cut(w http.ResponseWriter, _ *http.Request, pass func() (*http.Response, []
 		panic(http.ErrAbortHandler)
 	}
 	defer conn.Close()
-	fmt.Fprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", reply.Header.Get("Content-Type"), len(text))
-	out.Write(text[:len(text)/2])
-	out.Flush()
+	_, _ = fmt.Fprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", reply.Header.Get("Content-Type"), len(text))
+	_, _ = out.Write(text[:len(text)/2])
+	_ = out.Flush()
 }
 
 // noise answers with bytes that are no HTTP.
@@ -209,6 +209,6 @@ func noise(w http.ResponseWriter, _ *http.Request, _ func() (*http.Response, []b
 		panic(http.ErrAbortHandler)
 	}
 	defer conn.Close()
-	out.WriteString("SSH-2.0-OpenSSH_9.2\r\n\x00\xff")
-	out.Flush()
+	_, _ = out.WriteString("SSH-2.0-OpenSSH_9.2\r\n\x00\xff")
+	_ = out.Flush()
 }

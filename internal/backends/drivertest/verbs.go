@@ -61,7 +61,7 @@ func (b *bench) inTime(t *testing.T, c VerbClaim, p Place) {
 	move := c.move(p)
 	result, err := b.do(t, c, p, id)
 	if move.Code != 0 {
-		b.refusedHere(t, c, p, id, before, move.Code, result, err)
+		b.refusedHere(t, p, id, before, move.Code, result, err)
 		return
 	}
 	if err != nil {
@@ -139,7 +139,7 @@ func (b *bench) args(c VerbClaim) backends.Args {
 
 // refusedHere checks a refusal, which comes at once or as the end of an operation: its code, that it
 // says where the VM stands, and that nothing has changed.
-func (b *bench) refusedHere(t *testing.T, c VerbClaim, p Place, id backends.ID, before string, code backends.Code, result any, err error) {
+func (b *bench) refusedHere(t *testing.T, p Place, id backends.ID, before string, code backends.Code, result any, err error) {
 	t.Helper()
 	if op, ok := result.(*backends.Operation); ok && err == nil && op != nil {
 		end := b.finish(t, op)
@@ -189,7 +189,7 @@ func (b *bench) explained(t *testing.T, e *backends.Error, id backends.ID, p Pla
 }
 
 // ends checks what an accepted verb gave, and waits for its end.
-func (b *bench) ends(t *testing.T, v backends.Verb, id backends.ID, result any, want backends.OperationState) *backends.Operation {
+func (b *bench) ends(t *testing.T, v backends.Verb, id backends.ID, result any, want backends.OperationState) {
 	t.Helper()
 	spec, _ := backends.LookUp(v)
 	switch spec.Answers {
@@ -197,12 +197,12 @@ func (b *bench) ends(t *testing.T, v backends.Verb, id backends.ID, result any, 
 		if check, ok := result.(*backends.Check); !ok || check == nil {
 			t.Errorf("%s gives a %T, want a *Check", v, result)
 		}
-		return nil
+		return
 	case backends.AnswersVM:
 		if vm, ok := result.(*backends.VM); !ok || vm == nil || vm.ID != id {
 			t.Errorf("%s gives a %T, want the *VM", v, result)
 		}
-		return nil
+		return
 	}
 	op, ok := result.(*backends.Operation)
 	if !ok || op == nil {
@@ -219,7 +219,6 @@ func (b *bench) ends(t *testing.T, v backends.Verb, id backends.ID, result any, 
 		b.read(t, *r.VM)
 		b.discard(t, *r.VM)
 	}
-	return end
 }
 
 // waits checks that an operation is still under way after a while.

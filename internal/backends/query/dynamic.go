@@ -51,7 +51,7 @@ func plainScalar(x any) (_ scalar, ok bool) {
 	case bool:
 		return scalar{kind: boolean, flag: x}, true
 	case float64, float32, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, json.Number:
-		s, _ := readNumber(reflect.ValueOf(x))
+		s := readNumber(reflect.ValueOf(x))
 		return s, true
 	}
 	return scalar{}, false

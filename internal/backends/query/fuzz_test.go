@@ -2,6 +2,7 @@ package query_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 	"unicode/utf8"
@@ -45,7 +46,7 @@ func FuzzFilter(f *testing.F) {
 
 func checkPosition(t *testing.T, s string, err error) {
 	t.Helper()
-	e, ok := err.(*query.Error)
+	e, ok := errors.AsType[*query.Error](err)
 	if !ok {
 		t.Fatalf("%q: %v is no *Error", s, err)
 	}

@@ -189,7 +189,7 @@ func keyText(k reflect.Value) string {
 	if ok {
 		return s
 	}
-	n, _ := readNumber(k)
+	n := readNumber(k)
 	return n.num.String()
 }
 
@@ -206,7 +206,7 @@ func reader(t reflect.Type, c class) func(reflect.Value) scalar {
 	case classTime:
 		return readTime
 	case classNumber:
-		return func(v reflect.Value) scalar { s, _ := readNumber(v); return s }
+		return readNumber
 	}
 	return nil
 }
@@ -246,7 +246,7 @@ func readTime(v reflect.Value) scalar {
 }
 
 // readNumber reads any kind of number; a NaN is an absent one.
-func readNumber(v reflect.Value) (scalar, bool) {
+func readNumber(v reflect.Value) scalar {
 	var n number
 	ok := true
 	switch {
@@ -262,7 +262,7 @@ func readNumber(v reflect.Value) (scalar, bool) {
 		ok = false
 	}
 	if !ok {
-		return scalar{}, false
+		return scalar{}
 	}
-	return scalar{kind: numeric, num: n}, true
+	return scalar{kind: numeric, num: n}
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -112,7 +113,7 @@ func stroll(e Element) (n int, err error) {
 func tokens(b *testing.B, text []byte) {
 	d := xml.NewDecoder(bytes.NewReader(text))
 	for {
-		if _, err := d.RawToken(); err == io.EOF {
+		if _, err := d.RawToken(); errors.Is(err, io.EOF) {
 			return
 		} else if err != nil {
 			b.Fatal(err)

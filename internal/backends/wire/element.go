@@ -154,7 +154,7 @@ func (e Element) Children() iter.Seq2[Element, error] {
 			}
 			i += n
 			if c := s.at(i + 1); c == '!' || c == '?' {
-				if n, _ := s.section(i); n > 0 {
+				if n := s.section(i); n > 0 {
 					i += n
 					continue
 				}
@@ -224,12 +224,12 @@ func (s *scan) at(i int) byte {
 }
 
 // section is section for s.b[i:].
-func (s *scan) section(i int) (size int, text []byte) {
+func (s *scan) section(i int) int {
 	b := s.b[i:]
 	if len(b) < 3 || s.none[b[2]] && b[1] == '!' || s.none['?'] && b[1] == '?' {
-		return 0, nil
+		return 0
 	}
-	size, text = section(b)
+	size, _ := section(b)
 	if size == 0 {
 		switch {
 		case b[1] == '?':
@@ -238,7 +238,7 @@ func (s *scan) section(i int) (size int, text []byte) {
 			s.none[b[2]] = true
 		}
 	}
-	return size, text
+	return size
 }
 
 // child reads the child of parent whose < is at i. A damaged one is what lies between its tags,
@@ -281,7 +281,7 @@ func (s *scan) resume(i int, name []byte) (in1, next int) {
 			return in1, next
 		}
 		i += n
-		if n, _ := s.section(i); n > 0 {
+		if n := s.section(i); n > 0 {
 			i += n
 			continue
 		}
@@ -374,7 +374,7 @@ func (s *scan) text(i int, check bool) (next int, err error) {
 		if c := s.at(i + 1); c != '!' && c != '?' {
 			return i, nil
 		}
-		n, _ = s.section(i)
+		n = s.section(i)
 		if n == 0 {
 			return i, at(unfinished(s.b[i:]), i)
 		}

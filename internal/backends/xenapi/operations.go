@@ -16,7 +16,10 @@ import (
 // task is destroyed as soon as its end was seen; xapi itself drops finished tasks after 65 minutes.
 
 // pollSteps are the pauses between looks at a task; the last one is kept.
-var pollSteps = []time.Duration{5, 10, 20, 50, 100, 100, 200, 500} // milliseconds
+var pollSteps = []time.Duration{
+	5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond,
+}
 
 // follow looks at a task until it has ended, ctx has, or limit is over (0 = no limit). It fails only
 // when not even one look succeeded, or the task vanished.
@@ -36,7 +39,7 @@ func (l *link) follow(ctx context.Context, ref string, limit time.Duration) (*ta
 		case last == nil || gone(err, ref):
 			return nil, err
 		}
-		if last.ended() || !pause(patience, pollSteps[min(i, len(pollSteps)-1)]*time.Millisecond) {
+		if last.ended() || !pause(patience, pollSteps[min(i, len(pollSteps)-1)]) {
 			return last, nil
 		}
 	}

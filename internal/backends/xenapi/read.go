@@ -92,7 +92,7 @@ func (d damage) Unwrap() error { return d.error }
 
 // spoilt tells the damage of one VM from an error that ends the list.
 func (n *names) spoilt(m wire.Member, err error) error {
-	if _, ok := err.(damage); !ok {
+	if _, ok := errors.AsType[damage](err); !ok {
 		return n.d.undecodable("VM.get_all_records_where", err)
 	}
 	u := &backends.Undecodable{Err: err}
@@ -103,7 +103,7 @@ func (n *names) spoilt(m wire.Member, err error) error {
 }
 
 func isUndecodable(err error) bool {
-	_, ok := err.(*backends.Undecodable)
+	_, ok := errors.AsType[*backends.Undecodable](err)
 	return ok
 }
 

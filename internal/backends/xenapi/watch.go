@@ -426,11 +426,11 @@ func (w *watcher) vm(ctx context.Context, b *backends.Batch, e *event) error {
 		return nil
 	}
 	vm, err := w.view(ctx, *e.snapshot, backends.ViewBasic, nil)
-	if _, damaged := err.(damage); damaged && seen.uuid != "" {
+	if _, damaged := errors.AsType[damage](err); damaged && seen.uuid != "" {
 		id := w.d.id(seen.uuid)
 		vm, err = &backends.VM{ID: id, Backend: id.Backend, Kind: backends.XenAPI, UID: seen.uuid, State: backends.StateUnknown}, nil
 	}
-	if _, nameless := err.(damage); nameless {
+	if _, nameless := errors.AsType[damage](err); nameless {
 		w.vms[e.ref] = seen
 		return nil
 	}

@@ -100,8 +100,8 @@ func (s *Server) start() error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		io.Copy(io.Discard, lines) // a full pipe would stop the server
-		cmd.Wait()                 // how a server ends that was killed says nothing
+		_, _ = io.Copy(io.Discard, lines) // a full pipe would stop the server
+		_ = cmd.Wait()                    // how a server ends that was killed says nothing
 	}()
 	s.stop = func() {
 		cancel()

@@ -145,14 +145,6 @@ func (c *call) unauthorized(r right, k kind, id int) *refusal {
 	return refuse(codeAuthorization, "User [%d] : Not authorized to perform %s %s [%d].", c.user.id, r, k.label, id)
 }
 
-// adminOnly is for what only oneadmin's group may do.
-func (c *call) adminOnly(what string) *refusal {
-	if c.admin() {
-		return nil
-	}
-	return refuse(codeAuthorization, "User [%d] : Not authorized to perform %s.", c.user.id, what)
-}
-
 // missing is the answer for an object that is not there.
 func missing(k kind, id int) *refusal {
 	if id < 0 {

@@ -29,7 +29,6 @@ func (o *object) strs(name string) []string  { s, _ := o.get(name).([]string); r
 func (o *object) fields(name string) record  { r, _ := o.get(name).(record); return r }
 func (o *object) date(name string) time.Time { t, _ := o.get(name).(time.Time); return t }
 func (o *object) isClass(name string) bool   { return o.class.name == name }
-func (o *object) has(op string) bool         { return o.fields("blocked_operations").text(op) != "" }
 func (o *object) uuid() string               { return o.str("uuid") }
 func (o *object) powerState() string         { return o.str("power_state") }
 func (o *object) operations() record         { return o.fields("current_operations") }

@@ -145,7 +145,7 @@ func (s *Server) answer(mc methodCall, onSlave bool) (any, *Failure) {
 	if !isText {
 		return nil, failWith("Expected string, got '%s'", show(mc.params[0]))
 	}
-	sess, f := s.checkSession(ref, onSlave)
+	sess, f := s.checkSession(ref)
 	if f != nil {
 		return nil, f
 	}

@@ -60,7 +60,7 @@ func (s *Server) serve(conn net.Conn, slave bool) {
 		switch {
 		case errors.As(err, &refused):
 			refused.close = true
-			conn.Write(refused.bytes()) // the connection ends either way
+			_, _ = conn.Write(refused.bytes()) // the connection ends either way
 			return
 		case err != nil:
 			return
@@ -92,7 +92,6 @@ type response struct {
 	reason   string
 	headers  []string
 	body     []byte
-	noLength bool
 	close    bool
 	raw      []byte // sent instead of everything else
 	cut      bool

@@ -130,7 +130,7 @@ func (s *Server) endSession(o *object) {
 	delete(s.registrations, o.ref)
 }
 
-func (s *Server) checkSession(ref string, onSlave bool) (*object, *Failure) {
+func (s *Server) checkSession(ref string) (*object, *Failure) {
 	o := s.db.find("session", ref)
 	if o == nil {
 		return nil, fail("SESSION_INVALID", ref)

@@ -88,12 +88,12 @@ func (c *client) must(method string, args ...any) any {
 
 func (c *client) refuses(code, method string, args ...any) []string {
 	c.t.Helper()
-	if _, failed := c.call(method, args...); failed == nil || failed[0] != code {
+	_, failed := c.call(method, args...)
+	if failed == nil || failed[0] != code {
 		c.t.Errorf("%s: %q, want %s", method, failed, code)
 		return nil
-	} else {
-		return failed
 	}
+	return failed
 }
 
 func (c *client) strings(method string, args ...any) []string {

@@ -152,6 +152,9 @@ type MemberClaim struct {
 	NoCreate, NoPatch bool
 	// Unread says that it is not read back; the place where Create leaves the VM may show it.
 	Unread bool
+	// Alone says that another member cannot be written in the same request, since both are one thing to
+	// the backend.
+	Alone bool
 	// CreatesIn is where Create leaves the VM because of it; "" = not said.
 	CreatesIn string
 	// Bad are values that are refused with InvalidArgument or Unprocessable, pointing at the member.

@@ -221,7 +221,7 @@ func (b *bench) together(t *testing.T) {
 	var claims []MemberClaim
 	for _, c := range b.Claims.Members {
 		i := slices.IndexFunc(backends.Members, func(m backends.Member) bool { return m.Path == c.Path })
-		if i < 0 || !backends.Members[i].Patch || c.NoPatch || c.At != "" || len(c.WithPatch) > 0 {
+		if i < 0 || !backends.Members[i].Patch || c.NoPatch || c.Alone || c.At != "" || len(c.WithPatch) > 0 {
 			continue
 		}
 		changes = append(changes, backends.Change{Path: c.Path, Value: c.Value})

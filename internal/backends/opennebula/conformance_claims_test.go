@@ -346,6 +346,7 @@ func members(r release, o objects) []drivertest.MemberClaim {
 			WithPatch: []backends.Change{{Path: "boot.pv.kernel", Value: "/boot/vmlinuz"}}, Bad: []any{map[string]*string{"color": text("red")}}},
 		{Path: "platform", Value: map[string]*string{"ACPI": text("yes"), "PAE": text("no")}, NoPatch: r < r512},
 		{Path: "placement.requirements", Value: `ARCH = "x86_64" & FREE_CPU > 5`, NoPatch: r < r414},
+		{Path: "placement.preferredHost", Value: *o.next, Reads: map[string]any{"id": o.next}, NoPatch: r < r414, Alone: true},
 		{Path: "placement.rank", Value: "FREE_MEMORY * 2", NoPatch: r < r414},
 		{Path: "annotations", Value: map[string]*string{"TEAM": text("web"), "COST_CENTRE": text("4711")}, NoPatch: r < r414,
 			Bad: []any{map[string]*string{"a b": text("x")}, map[string]*string{"CPU": text("64")}, map[string]*string{"ERROR": text("x")}}},
@@ -356,7 +357,7 @@ func members(r release, o objects) []drivertest.MemberClaim {
 }
 
 var lackingMembers = strings.Fields(`template cpu.params memory.dynamicMinBytes memory.staticMinBytes boot.domainType
-	boot.pv.bootloaderArgs boot.pv.legacyArgs boot.hvm.policy placement.preferredHost lifecyclePolicy.onShutdown
+	boot.pv.bootloaderArgs boot.pv.legacyArgs boot.hvm.policy lifecyclePolicy.onShutdown
 	lifecyclePolicy.onReboot lifecyclePolicy.onCrash xenapi.userVersion xenapi.suspendDisk xenapi.pciBus xenapi.recommendations
 	xenapi.tags xenapi.blockedOperations xenapi.haAlwaysRun xenapi.haRestartPriority xenapi.startOrder xenapi.startDelaySeconds
 	xenapi.shutdownDelaySeconds xenapi.shadowMultiplier xenapi.xenstoreData`)

@@ -152,7 +152,8 @@ func (t tracked) sized(m *machine) bool {
 	return true
 }
 
-// native is the operation's id: verb, object, last history record and reason before, time, goal.
+// native is the operation's id: verb, object, last history record and reason before, time, goal. The
+// time is in milliseconds, so that two operations of one verb on one object are told apart.
 func (t tracked) native() string {
 	seq := "x"
 	if t.seq >= 0 {
@@ -161,10 +162,10 @@ func (t tracked) native() string {
 	if t.reason != "" {
 		seq += "e" + t.reason
 	}
-	return fmt.Sprintf("%s-%d-%s-%d-%s", t.verb, t.id, seq, t.at.Unix(), t.goal)
+	return fmt.Sprintf("%s-%d-%s-%d-%s", t.verb, t.id, seq, t.at.UnixMilli(), t.goal)
 }
 
-var operationID = regexp.MustCompile(`^([a-zA-Z]{1,32})-([0-9]{1,10})-(x|[0-9]{1,10})(?:e([0-9a-f]{8}))?-([0-9]{1,12})-([A-Za-z0-9_.]{1,200})$`)
+var operationID = regexp.MustCompile(`^([a-zA-Z]{1,32})-([0-9]{1,10})-(x|[0-9]{1,10})(?:e([0-9a-f]{8}))?-([0-9]{1,15})-([A-Za-z0-9_.]{1,200})$`)
 
 // parseOperation reads an operation's id back; false for one that was never given out.
 func parseOperation(native string) (t tracked, ok bool) {
@@ -185,11 +186,11 @@ func parseOperation(native string) (t tracked, ok bool) {
 		}
 	}
 	t.reason = match[4]
-	seconds, err := strconv.ParseInt(match[5], 10, 64)
+	millis, err := strconv.ParseInt(match[5], 10, 64)
 	if err != nil {
 		return t, false
 	}
-	t.at = time.Unix(seconds, 0).UTC()
+	t.at = time.UnixMilli(millis).UTC()
 	parts := strings.Split(match[6], ".")
 	t.goal = goal{parts[0], parts[1:]}
 	known := slices.ContainsFunc(courses, func(c course) bool { return c.is(t.goal) })
@@ -198,7 +199,7 @@ func parseOperation(native string) (t tracked, ok bool) {
 
 // begun is the operation right after its call was accepted.
 func (a *act) begun(g goal) *backends.Operation {
-	t := tracked{verb: a.verb, id: a.id, seq: -1, at: a.d.cfg.Now().UTC().Truncate(time.Second), goal: g}
+	t := tracked{verb: a.verb, id: a.id, seq: -1, at: a.d.cfg.Now().UTC().Truncate(time.Millisecond), goal: g}
 	if a.m != nil {
 		t.reason = checksum(a.m.user().text("ERROR"))
 		if a.m.last().has("SEQ") {

@@ -111,7 +111,7 @@ func defaults() config {
 		Logins:   loginConfig{PerMinute: 20},
 		Limits:   limitConfig{BodyBytes: 1 << 20, HeaderBytes: 32 << 10},
 		Timeouts: timeoutConfig{
-			ReadHeader: 5 * time.Second, Read: 30 * time.Second, Write: 5 * time.Minute,
+			ReadHeader: 5 * time.Second, Read: 30 * time.Second, Write: 6 * time.Minute,
 			Idle: 2 * time.Minute, Shutdown: 20 * time.Second,
 		},
 	}

@@ -94,6 +94,23 @@ func TestLogLine(t *testing.T) {
 	t.Error("there is no line for the request")
 }
 
+// TestPanic: a mistake of the gateway is a 500 that says nothing of its inside, its stack is logged,
+// and the gateway goes on.
+func TestPanic(t *testing.T) {
+	w := newWorld(t, options{})
+	r := w.do("GET", "/docs/panic", "", nil)
+	w.want(r, 500, "INTERNAL")
+	if strings.Contains(string(r.text), "mistake of ours") {
+		t.Errorf("the reply tells of the inside: %s", r.text)
+	}
+	if log := w.log.String(); !strings.Contains(log, "a mistake of ours") || !strings.Contains(log, "goroutine") || !strings.Contains(log, r.str("requestId")) {
+		t.Errorf("the log has no stack for the request: %s", log)
+	}
+	if r := w.do("GET", "/healthz", "", nil); r.status != 200 {
+		t.Errorf("afterwards: %d", r.status)
+	}
+}
+
 // TestProblemsComplete: no code lacks its row.
 func TestProblemsComplete(t *testing.T) {
 	rows := handlers.ErrorRows()

@@ -46,6 +46,10 @@ type world struct {
 	log      *lockedBuffer
 	secrets  map[string]bool
 	mu       sync.Mutex
+
+	backends backends.Registry
+	store    store.Store
+	key      []byte
 }
 
 // clock is the gateway's time.
@@ -128,27 +132,40 @@ func newWorld(t *testing.T, o options) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry := backends.Registry{
+	w.backends = backends.Registry{
 		{Name: "one", DisplayName: "OpenNebula", Driver: oneDriver},
 		{Name: "xen", DisplayName: "XenAPI", Driver: xenDriver},
 	}
-	kept := store.NewMemory(w.clock.Now)
+	w.store, w.key = store.NewMemory(w.clock.Now), auth.NewKey()
+	w.serve(o)
+	t.Cleanup(w.checkLog)
+	return w
+}
+
+// serve starts a gateway; again, another one of the same store, which is the one to talk to then.
+func (w *world) serve(o options) {
+	w.t.Helper()
+	t := w.t
 	feeds := feed.New(feed.Config{})
 	t.Cleanup(func() { feeds.Close(context.Background()) })
-	tracker := operations.New(operations.Config{Store: kept, Feeds: feeds, Now: w.clock.Now, Body: handlers.OperationBody})
+	tracker := operations.New(operations.Config{Store: w.store, Feeds: feeds, Now: w.clock.Now, Body: handlers.OperationBody})
 	t.Cleanup(tracker.Close)
+	var err error
 	w.sessions, err = auth.New(auth.Options{
-		Store: kept, Backends: registry,
-		Idle: time.Hour, Absolute: 24 * time.Hour, SealKey: auth.NewKey(), Now: w.clock.Now,
+		Store: w.store, Backends: w.backends,
+		Idle: time.Hour, Absolute: 24 * time.Hour, SealKey: w.key, Now: w.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(w.log), zap.DebugLevel))
 	api, err := handlers.New(handlers.Config{
-		Contract: vmgateway.OpenAPI, Backends: registry, Sessions: w.sessions, Log: log,
-		Metrics: prometheus.NewRegistry(), Feeds: feeds, Operations: tracker, Store: kept,
-		Docs: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		Contract: vmgateway.OpenAPI, Backends: w.backends, Sessions: w.sessions, Log: log,
+		Metrics: prometheus.NewRegistry(), Feeds: feeds, Operations: tracker, Store: w.store,
+		Docs: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/docs/panic" {
+				panic("a mistake of ours")
+			}
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			io.WriteString(w, "<html>docs</html>")
 		}),
@@ -161,8 +178,6 @@ func newWorld(t *testing.T, o options) *world {
 	t.Cleanup(server.Close)
 	t.Cleanup(api.Stop)
 	w.url = server.URL
-	t.Cleanup(w.checkLog)
-	return w
 }
 
 func mustParse(t *testing.T, text string) *url.URL {

@@ -49,14 +49,11 @@ func (d *Driver) allocation(ctx context.Context, s backends.Session, changes []b
 
 // template is the intent as a template for a new VM.
 func (i *intent) template() (string, error) {
-	attrs, err := i.attributes()
-	if err != nil {
-		return "", err
-	}
+	attrs := i.attributes()
 	if i.raw != nil {
 		return mergeRaw("/opennebula/template", *i.raw, attrs)
 	}
-	attrs, err = withCapacity(attrs)
+	attrs, err := withCapacity(attrs)
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +77,7 @@ func mergeRaw(pointer, text string, attrs []attribute) (string, error) {
 }
 
 // attributes are the typed members.
-func (i *intent) attributes() ([]attribute, error) {
+func (i *intent) attributes() []attribute {
 	var attrs []attribute
 	if i.name != nil {
 		attrs = append(attrs, attribute{name: "NAME", value: *i.name})
@@ -91,7 +88,7 @@ func (i *intent) attributes() ([]attribute, error) {
 			attrs = append(attrs, attribute{name: section, parts: parts})
 		}
 	}
-	return append(attrs, i.user.list()...), nil
+	return append(attrs, i.user.list()...)
 }
 
 // list are the edits that set something, by name.
@@ -136,8 +133,8 @@ func withCapacity(attrs []attribute) ([]attribute, error) {
 		}
 	}
 	vcpus, said := value("VCPU")
-	if max, ok := value("VCPU_MAX"); ok && said {
-		if err := inOrder(vcpus, max, "/cpu/maxVcpus", "less than vcpus"); err != nil {
+	if highest, ok := value("VCPU_MAX"); ok && said {
+		if err := inOrder(vcpus, highest, "/cpu/maxVcpus", "less than vcpus"); err != nil {
 			return nil, err
 		}
 	}

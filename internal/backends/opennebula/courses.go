@@ -97,15 +97,15 @@ func atOnce(tracked, *machine) bool { return true }
 func inGoalState(t tracked, m *machine) bool { return m.at.state == t.goal.int(0) }
 
 func startedOrWaiting(_ tracked, m *machine) bool {
-	return m.at.is(stActive, lcmRunning) || m.at.state == stPending
+	return m.at.doing(lcmRunning) || m.at.state == stPending
 }
 
 func runsThere(t tracked, m *machine) bool {
-	return m.at.is(stActive, lcmRunning) && m.on(t.goal.int(0))
+	return m.at.doing(lcmRunning) && m.on(t.goal.int(0))
 }
 
 func runsElsewhere(t tracked, m *machine) bool {
-	return m.at.is(stActive, lcmRunning) && !m.on(t.goal.int(0))
+	return m.at.doing(lcmRunning) && !m.on(t.goal.int(0))
 }
 
 func restsThere(t tracked, m *machine) bool { return t.movedOn(m) && t.there(m) && m.resting() }
@@ -118,7 +118,7 @@ func cameBack(t tracked, m *machine) bool {
 }
 
 func ranThere(t tracked, m *machine) bool {
-	return t.movedOn(m) && t.there(m) && m.at.is(stActive, lcmRunning)
+	return t.movedOn(m) && t.there(m) && m.at.doing(lcmRunning)
 }
 
 // wentLive reports whether the stay before ended with a live migration, and the next one, on the
@@ -139,7 +139,7 @@ func wentLive(t tracked, m *machine) bool {
 // wentCold reports whether the VM was moved while it did not run. Where the history has no actions,
 // nobody can tell whether it was shut down before or after.
 func wentCold(t tracked, m *machine) bool {
-	return t.movedOn(m) && t.there(m) && !m.at.is(stActive, lcmRunning) && m.last().has("ACTION") && !wentLive(t, m)
+	return t.movedOn(m) && t.there(m) && !m.at.doing(lcmRunning) && m.last().has("ACTION") && !wentLive(t, m)
 }
 
 func waitsAnew(t tracked, m *machine) bool { return waiting(m) || t.movedOn(m) }
@@ -157,7 +157,7 @@ func leftWell(t tracked, m *machine) bool {
 }
 
 func hasSize(t tracked, m *machine) bool {
-	return m.at.state != stDone && !m.at.is(stActive, lcmHotplugResize) && t.sized(m)
+	return m.at.state != stDone && !m.at.doing(lcmHotplugResize) && t.sized(m)
 }
 
 // gaveUpAt reports whether the place is one where OpenNebula gives this goal up.

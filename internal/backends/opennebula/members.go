@@ -98,10 +98,10 @@ var members = map[string]member{
 	"cpu.share":               {stepResize, size("CPU")},
 	"memory.dynamicMaxBytes":  {stepResize, size("MEMORY")},
 	"memory.staticMaxBytes":   {stepCreate, createdSize("MEMORY_MAX")},
-	"boot.pv.bootloader":      {stepConf, sectionKey("OS", "BOOTLOADER")},
-	"boot.pv.kernel":          {stepConf, sectionKey("OS", "KERNEL")},
-	"boot.pv.ramdisk":         {stepConf, sectionKey("OS", "INITRD")},
-	"boot.pv.args":            {stepConf, sectionKey("OS", "KERNEL_CMD")},
+	"boot.pv.bootloader":      {stepConf, osKey("BOOTLOADER")},
+	"boot.pv.kernel":          {stepConf, osKey("KERNEL")},
+	"boot.pv.ramdisk":         {stepConf, osKey("INITRD")},
+	"boot.pv.args":            {stepConf, osKey("KERNEL_CMD")},
 	"boot.hvm.params":         {stepConf, setBootParams},
 	"platform":                {stepConf, setPlatform},
 	"placement.preferredHost": {stepUpdate, setPreferredHost},
@@ -255,13 +255,13 @@ func hostOf(requirement string) (native string, ok bool) {
 	return native, ok
 }
 
-func sectionKey(section, key string) func(*intent, string, any) error {
+func osKey(key string) func(*intent, string, any) error {
 	return func(i *intent, pointer string, value any) error {
 		text, err := optional(pointer, value)
 		if err == nil && text != nil && *text == "" {
 			err = backends.Invalid(pointer, "OpenNebula has no empty value here: null removes it")
 		}
-		i.edit(section, key, text)
+		i.edit("OS", key, text)
 		return err
 	}
 }

@@ -102,7 +102,7 @@ func (m *machine) on(host int) bool { return m.last().text("HID") == strconv.Ito
 
 // resting reports whether the VM is on a host, and on none of the ways that lead there.
 func (m *machine) resting() bool {
-	return m.at.is(stActive, lcmRunning) || m.at.state == stPoweroff || m.at.state == stSuspended
+	return m.at.doing(lcmRunning) || m.at.state == stPoweroff || m.at.state == stSuspended
 }
 
 // tracked is an operation as its id tells it.

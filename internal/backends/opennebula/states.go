@@ -161,7 +161,8 @@ type place struct{ state, lcm int }
 
 func (p place) active() bool { return p.state == stActive }
 
-func (p place) is(state, lcm int) bool { return p == place{state, lcm} }
+// doing reports whether it is ACTIVE in that LCM state.
+func (p place) doing(lcm int) bool { return p == place{stActive, lcm} }
 
 // rows are the rows of a place, nil where a number is not listed.
 func (p place) rows(r version) (state, lcm *stateRow) {
@@ -224,7 +225,7 @@ func (p place) failed(r version) bool {
 // moment after a deployment was accepted.
 func (p place) moving(r version) bool {
 	state, _ := p.unified(r)
-	return !state.Settled() || p.is(stActive, lcmInit)
+	return !state.Settled() || p.doing(lcmInit)
 }
 
 // currentOperation is the work that a place says is under way.

@@ -449,7 +449,7 @@ func resize(a *act) (deed, error) {
 	}
 	if a.a.Live != nil {
 		return first(func(a *act) (deed, error) {
-			switch isRunning := a.m.at.is(stActive, lcmRunning); {
+			switch isRunning := a.m.at.doing(lcmRunning); {
 			case *a.a.Live && !a.r.hasFeature(liveResize):
 				return deed{}, a.d.lacks("/live", fmt.Sprintf("OpenNebula %s cannot resize a running VM.", a.r))
 			case *a.a.Live && !isRunning:

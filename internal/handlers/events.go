@@ -157,6 +157,7 @@ func (a *API) follow(w http.ResponseWriter, r *http.Request, from []source, at c
 		lease := a.feeds.Acquire(src.backend, login.Owner(), src.session)
 		defer lease.Release()
 		l.feeds[src.backend.Name] = lease.Feed()
+		a.operations.Resume(src.backend, login.Owner(), src.session) // their ends are told here, also after a restart
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")

@@ -292,3 +292,21 @@ func TestEventsWatchOnce(t *testing.T) {
 		t.Errorf("50 listeners cost %d calls of event.from", n)
 	}
 }
+
+// TestEventsOfOperationsFromBefore: who only follows learns how an operation ends that ran when the
+// gateway was started.
+func TestEventsOfOperationsFromBefore(t *testing.T) {
+	w := newWorld(t, options{})
+	token := w.login("one")
+	r := w.do("POST", "/vms/"+w.putVM("one", backends.StateRunning)+":suspend", token, nil) // time stands still there
+	if r.status != 202 || r.str("state") != "RUNNING" {
+		t.Fatalf("%d %s", r.status, r.text)
+	}
+	w.serve(options{})
+	f := w.follow(token, "?type=operation.changed")
+	w.one.Advance(time.Minute)
+	f.await(func(e event) bool {
+		op, _ := e.data["operation"].(map[string]any)
+		return op["id"] == r.str("id") && op["state"] == "SUCCEEDED"
+	})
+}

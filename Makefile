@@ -13,12 +13,13 @@ run: ## Start the gateway with both simulators (more flags: ARGS="-demo-vms 1000
 	go run ./cmd/gateway -demo $(ARGS)
 
 test: build ## Check everything: Go, the contract, the demo (race detector: TESTFLAGS=-race)
-	tools/need.sh node npm curl
+	tools/need.sh node npm curl redis-server
 	@files=$$($(GO_FILES) | xargs gofmt -l) && test -z "$$files" || { echo "Run gofmt -w on:" $$files >&2; exit 1; }
 	go vet ./...
 	go test $(TESTFLAGS) ./...
 	tools/contract/check.sh
 	tools/smoke.sh bin/gateway
+	tools/live/check.sh bin/gateway
 
 build: ## Build the static binary bin/gateway
 	tools/need.sh go
@@ -32,4 +33,4 @@ lint: ## Read the Go code with golangci-lint
 	go run $(LINTER) run
 
 clean: ## Remove what was built
-	rm -rf bin tools/contract/node_modules tools/contract/generated
+	rm -rf bin tools/contract/node_modules tools/contract/generated tools/live/node_modules

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -47,7 +48,7 @@ func (a *API) accepted(r *http.Request, t target, op *backends.Operation) (reply
 	if asked {
 		header.Set("Preference-Applied", appliedWait(wait))
 		// The work goes on whatever becomes of the wait: what is known so far is the answer then.
-		if later, err := a.operations.Wait(r.Context(), t.backend, t.login.Owner(), t.session, op.ID, wait); err == nil {
+		if later, err := a.waitFor(r, t, op.ID, wait); err == nil {
 			op = later
 		}
 		if op.Done() {
@@ -55,6 +56,15 @@ func (a *API) accepted(r *http.Request, t target, op *backends.Operation) (reply
 		}
 	}
 	return reply{status, operationOf(op, r), header}, nil
+}
+
+// waitFor waits for an operation's end. When the gateway stops, what is known by then is the answer:
+// an operation can take longer than a request may hold up the stop.
+func (a *API) waitFor(r *http.Request, t target, id backends.ID, d time.Duration) (*backends.Operation, error) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(a.stopping, cancel)()
+	return a.operations.Wait(ctx, t.backend, t.login.Owner(), t.session, id, d)
 }
 
 // getOperation serves GET /operations/{operation}.
@@ -69,7 +79,7 @@ func (a *API) getOperation(r *http.Request) (reply, error) {
 	}
 	var op *backends.Operation
 	if seconds > 0 {
-		op, err = a.operations.Wait(r.Context(), t.backend, t.login.Owner(), t.session, t.id, seconds)
+		op, err = a.waitFor(r, t, t.id, seconds)
 	} else {
 		op, err = a.operations.Get(r.Context(), t.backend, t.login.Owner(), t.session, t.id)
 	}

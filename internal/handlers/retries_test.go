@@ -184,6 +184,17 @@ func TestWaiting(t *testing.T) {
 			t.Errorf("%s", op.text)
 		}
 	})
+	t.Run("until the gateway stops", func(t *testing.T) {
+		w := newWorld(t, options{})
+		token := w.login("one")
+		r := w.do("POST", "/vms/"+w.putVM("one", backends.StateRunning)+":suspend", token, nil)
+		done := make(chan response)
+		go func() { done <- w.do("GET", r.header.Get("Location")+"?waitSeconds=300", token, nil) }()
+		w.stop()
+		if op := <-done; op.status != 200 || op.str("state") != "RUNNING" {
+			t.Errorf("%d %s", op.status, op.text)
+		}
+	})
 	t.Run("for a failure", func(t *testing.T) {
 		vm := w.putVM("one", backends.StatePending)
 		w.one.FailNext(onesim.StepBoot)

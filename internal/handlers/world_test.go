@@ -50,6 +50,7 @@ type world struct {
 	backends backends.Registry
 	store    store.Store
 	key      []byte
+	stop     func()
 }
 
 // clock is the gateway's time.
@@ -176,7 +177,8 @@ func (w *world) serve(o options) {
 	}
 	server := httptest.NewServer(api)
 	t.Cleanup(server.Close)
-	t.Cleanup(api.Stop)
+	w.stop = api.Stop
+	t.Cleanup(w.stop)
 	w.url = server.URL
 }
 

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { test } from 'node:test'
 
-import { API, dir, Follower, freePort, login, Refusal, start, startCloud, startGateway, until, warm } from './world.js'
+import { API, dir, Follower, freePort, login, migrateBoth, Refusal, start, startCloud, startGateway, until, warm } from './world.js'
 
 async function startRedis(t, name) {
   const port = await freePort()
@@ -20,23 +20,6 @@ async function startRedis(t, name) {
     return reply.toString().startsWith('+PONG')
   })
   return `redis://127.0.0.1:${port}/0`
-}
-
-/** Starts a migration at each backend, and gives {operation, vm, host} for both, while they run. */
-async function migrateBoth(api, headers = () => ({})) {
-  const { vms } = await api.vms('fields=id,state,host')
-  const { hosts } = await api.get('/hosts')
-  const begun = []
-  for (const backend of ['xen', 'one']) {
-    const vm = vms.find(({ id, state, host }) => id.startsWith(`${backend}.`) && state === 'RUNNING' && host)
-    const host = hosts.find(({ id }) => id.startsWith(`${backend}.`) && id !== vm.host.id)
-    const body = { host: host.id, live: true }
-    const { status, body: operation } = await api.call('POST', `/vms/${vm.id}:migrate`, body, headers(backend))
-    assert.equal(status, 202)
-    assert.equal(operation.state, 'RUNNING', 'it ended at once: nothing can be shown with it')
-    begun.push({ operation, vm: vm.id, host: host.id, path: `/vms/${vm.id}:migrate`, body })
-  }
-  return begun
 }
 
 async function assertMigrated(api, { operation, vm, host }) {

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import {
-  each, Follower, login, places, Proxy, residentBytes, series, SlowReader, start, startCloud, startGateway, targetOf, until, warm,
+  each, Follower, login, migrateBoth, places, Proxy, residentBytes, series, SlowReader, start, startCloud, startGateway, targetOf, until, warm,
 } from './world.js'
 
 /** Each event takes exactly one backend exactly one place further: none is lost, none comes twice. */
@@ -186,14 +186,18 @@ test('listeners that read a byte a second are cut off, hold nobody up, and go on
   t.diagnostic(`${backlog >> 20} MiB behind; resident ${before >> 20} MiB, then ${most >> 20} MiB at most`)
 })
 
-test('SIGTERM ends open streams, and the gateway', async t => {
-  const cloud = await startCloud(t, 'sigterm', 2)
+test('SIGTERM ends open streams and waits, and the gateway', async t => {
+  const cloud = await startCloud(t, 'sigterm', 12)
   const gateway = await startGateway(t, 'sigterm', cloud)
   const api = await login(gateway.url, cloud.backends)
   const followers = Array.from({ length: 20 }, () => new Follower(t, gateway.url, api.token))
   await until('all follow', () => followers.every(({ opened }) => opened === 1))
   await until('the gateway knows', async () => await api.listeners() === followers.length)
+  const [{ operation }] = await migrateBoth(api)
+  const waiting = api.get(`/operations/${operation.id}?waitSeconds=300`)
+  await sleep(500) // until the request is there; the migration takes three seconds
   const begun = Date.now()
   assert.equal(await gateway.process.stop('SIGTERM'), 0)
-  assert.ok(Date.now() - begun < 10_000, 'the streams held it up') // what is under way may take 20 s
+  assert.ok(Date.now() - begun < 10_000, 'something held it up') // what is under way may take 20 s
+  assert.equal((await waiting).id, operation.id)
 })

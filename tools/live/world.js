@@ -1,5 +1,6 @@
 // What the tests stand on: the processes under test, calls of the API, connections that can be cut,
 // and a follower of events that takes note of all it is told.
+import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -325,6 +326,23 @@ export async function warm(t, api, vms) {
     await follower.sees(vm, `warm-${n}`)
   }
   return follower
+}
+
+/** Starts a migration at each backend, and gives {operation, vm, host} for both, while they run. */
+export async function migrateBoth(api, headers = () => ({})) {
+  const { vms } = await api.vms('fields=id,state,host')
+  const { hosts } = await api.get('/hosts')
+  const begun = []
+  for (const backend of ['xen', 'one']) {
+    const vm = vms.find(({ id, state, host }) => id.startsWith(`${backend}.`) && state === 'RUNNING' && host)
+    const host = hosts.find(({ id }) => id.startsWith(`${backend}.`) && id !== vm.host.id)
+    const body = { host: host.id, live: true }
+    const { status, body: operation } = await api.call('POST', `/vms/${vm.id}:migrate`, body, headers(backend))
+    assert.equal(status, 202)
+    assert.equal(operation.state, 'RUNNING', 'it ended at once: nothing can be shown with it')
+    begun.push({ operation, vm: vm.id, host: host.id, path: `/vms/${vm.id}:migrate`, body })
+  }
+  return begun
 }
 
 /** Does work for each item, some at a time. */

@@ -362,6 +362,7 @@ func readResponse(r *bufio.Reader, bodyless bool) (int, string, error) {
 // play sends x and lets the clock run until there is an answer.
 func (r *replay) play(x exchange) (status int, body string, err error) {
 	answered := make(chan struct{})
+	others := r.clock.Waiting()
 	go func() {
 		defer close(answered)
 		status, body, err = r.send(x)
@@ -373,17 +374,22 @@ func (r *replay) play(x exchange) (status int, body string, err error) {
 		case <-answered:
 			return status, body, err
 		default:
-			r.step(x, answered)
+			r.step(others, answered)
 		}
 	}
 }
 
-// step moves the clock for a call that waits.
-func (r *replay) step(x exchange, answered <-chan struct{}) {
+// step moves the clock for a call that waits. While others waited before it came, it may as well be
+// about to answer, and moving the clock would end what they do: it gets time in plenty for that.
+func (r *replay) step(others int, answered <-chan struct{}) {
+	patience := 2 * time.Millisecond
+	if others > 0 && r.clock.Waiting() <= others {
+		patience = 300 * time.Millisecond
+	}
 	select {
 	case <-answered:
 		return
-	case <-time.After(2 * time.Millisecond): // a call that needs no clock is about to answer
+	case <-time.After(patience):
 	}
 	r.clock.Advance(500 * time.Millisecond)
 }

@@ -65,6 +65,13 @@ type Query struct {
 	ShowTemplates bool
 	// When not nil, no VM outside these values is of interest.
 	States, RawStates, DisplayNames []string
+	// Members are those whose values are of interest, by their dotted names; a name stands for all
+	// below it ("cpu" for "cpu.vcpus"). nil is all that View has. The id is always told, and a
+	// driver may fill in more.
+	Members []string
+	// Reuse lets a driver hand over the same VM again and again: it is the caller's only until the
+	// next one is asked for. What is to be kept is cloned ([VM.Clone]).
+	Reuse bool
 }
 
 // Undecodable is one object of a list that the backend sent and nobody can read. It is an error of

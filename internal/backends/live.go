@@ -1,6 +1,9 @@
 package backends
 
-import "context"
+import (
+	"context"
+	"iter"
+)
 
 // Watcher is a Driver that tells of changes as they happen.
 type Watcher interface {
@@ -37,6 +40,13 @@ type Canceller interface {
 	// tells what became of it. An operation that has ended is WrongState; one that cannot be given up
 	// is UnsupportedByBackend.
 	Cancel(ctx context.Context, s Session, id ID) error
+}
+
+// Ranger is a Driver that can begin a list in its middle.
+type Ranger interface {
+	// VMsAfter is VMs in the order of ids, from behind the native id after ("" = from the first). It
+	// reads no more than the caller goes on to ask for, and a little ahead.
+	VMsAfter(ctx context.Context, s Session, q Query, after string) iter.Seq2[*VM, error]
 }
 
 // Planner is a Driver that says what a change would do, without doing it.

@@ -60,12 +60,16 @@ var rooms = map[string]room{
 	"internal/store/storetest": {ours: []string{"internal/store"}},
 	"internal/backends":        {},
 	"internal/backends/query":  {},
-	"internal/backends/wire":   {theirs: []string{"github.com/kolo/xmlrpc"}},
+	"internal/backends/wire": {
+		ours:   []string{"internal/backends/wire/scan"},
+		theirs: []string{"github.com/kolo/xmlrpc"},
+	},
+	"internal/backends/wire/scan": {},
 	"internal/backends/opennebula": {
-		ours: []string{"internal/backends", "internal/backends/wire"},
+		ours: []string{"internal/backends", "internal/backends/wire", "internal/backends/wire/scan"},
 	},
 	"internal/backends/xenapi": {
-		ours: []string{"internal/backends", "internal/backends/wire"},
+		ours: []string{"internal/backends", "internal/backends/wire", "internal/backends/wire/scan"},
 	},
 	// A simulator shares no code with its driver, so that neither repeats a misreading of the other.
 	"internal/backends/opennebula/onesim": {},

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"iter"
+
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // Element is a view of one element of an XML document, such as OpenNebula sends inside a string.
@@ -29,7 +31,7 @@ func (v Value) Document() (Element, error) {
 		return Element{}, v.not(String)
 	}
 	// What cannot be resolved stays, and is then damage of the element that holds it.
-	text, err := content(v.inside(), true)
+	text, err := scan.Content(v.inside(), true)
 	if err != nil {
 		return Element{}, v.fail(err)
 	}
@@ -56,32 +58,32 @@ func parseDocument(text []byte) (Element, error) {
 	if len(text) > maxReply {
 		return Element{}, errors.New("the document has more than 2 GiB")
 	}
-	i := skipMisc(text, len(text)-len(bytes.TrimPrefix(text, bom)))
+	i := scan.SkipMisc(text, len(text)-len(scan.Trim(text)))
 	if i == len(text) || text[i] != '<' {
 		return Element{}, errors.New("a document without a root element")
 	}
-	name, f, j, err := tag(text, i)
+	name, f, j, err := scan.Tag(text, i)
 	if err != nil {
 		return Element{}, err
 	}
-	if f == end {
+	if f == scan.End {
 		return Element{}, errors.New("a document that begins with an end tag")
 	}
 	e := Element{b: text[i:], nameEnd: int32(1 + len(name)), in0: int32(j - i), in1: int32(j - i)}
-	if f == empty {
+	if f == scan.Empty {
 		e.b = text[i:j:j]
 		return e, onlyMisc(text, j)
 	}
 	// The root's end is looked for from behind, as what is inside may be damaged.
 	k := bytes.LastIndex(text, append([]byte("</"), name...))
 	if k >= j {
-		got, _, next, err := tag(text, k)
+		got, _, next, err := scan.Tag(text, k)
 		if err == nil && bytes.Equal(got, name) && onlyMisc(text, next) == nil {
 			e.b, e.in1 = text[i:next:next], int32(k-i)
 			return e, nil
 		}
 	}
-	s := scan{b: text}
+	s := walker{b: text}
 	if e, j, err = s.element(i, 0, true); err == nil {
 		err = onlyMisc(text, j)
 	}
@@ -92,7 +94,7 @@ func parseDocument(text []byte) (Element, error) {
 }
 
 func onlyMisc(text []byte, i int) error {
-	if skipMisc(text, i) != len(text) {
+	if scan.SkipMisc(text, i) != len(text) {
 		return errors.New("something follows the root element")
 	}
 	return nil
@@ -115,7 +117,7 @@ func (e Element) Text() (string, error) {
 	if e.b == nil {
 		return "", damage(errors.New("no element to read a text from"))
 	}
-	b, err := content(e.b[e.in0:e.in1], false)
+	b, err := scan.Content(e.b[e.in0:e.in1], false)
 	if err != nil {
 		return "", damage(err)
 	}
@@ -131,7 +133,7 @@ func (e Element) Check() error {
 	if e.b == nil {
 		return damage(errors.New("no element to check"))
 	}
-	s := scan{b: e.b}
+	s := walker{b: e.b}
 	_, next, err := s.element(0, int(e.depth), true)
 	if err == nil && next != len(e.b) {
 		err = errors.New("an element that ends twice")
@@ -146,7 +148,7 @@ func (e Element) Check() error {
 // A damaged one comes with an error of its own, and the next is the one after its end tag.
 func (e Element) Children() iter.Seq2[Element, error] {
 	return func(yield func(Element, error) bool) {
-		s := scan{b: e.b[:e.in1]}
+		s := walker{b: e.b[:e.in1]}
 		for i := int(e.in0); ; {
 			n := bytes.IndexByte(s.b[i:], '<')
 			if n < 0 {
@@ -154,7 +156,7 @@ func (e Element) Children() iter.Seq2[Element, error] {
 			}
 			i += n
 			if c := s.at(i + 1); c == '!' || c == '?' {
-				if n := s.section(i); n > 0 {
+				if n := s.sect.Size(s.b[i:]); n > 0 {
 					i += n
 					continue
 				}
@@ -209,47 +211,29 @@ func (e Element) Path(names ...string) (_ Element, ok bool) {
 	return e, e.b != nil
 }
 
-// scan goes through a document.
-type scan struct {
+// walker goes through a document.
+type walker struct {
 	b    []byte
-	open [maxDepth][]byte // names of the elements that are open
-	none [256]bool        // by a section's kind: no end of one is ahead, which keeps the search for it linear
+	open [scan.MaxDepth][]byte // names of the elements that are open
+	sect scan.Sections
 }
 
-func (s *scan) at(i int) byte {
+func (s *walker) at(i int) byte {
 	if i >= len(s.b) {
 		return 0
 	}
 	return s.b[i]
 }
 
-// section is section for s.b[i:].
-func (s *scan) section(i int) int {
-	b := s.b[i:]
-	if len(b) < 3 || s.none[b[2]] && b[1] == '!' || s.none['?'] && b[1] == '?' {
-		return 0
-	}
-	size, _ := section(b)
-	if size == 0 {
-		switch {
-		case b[1] == '?':
-			s.none['?'] = true
-		case bytes.HasPrefix(b, cdataOpen), bytes.HasPrefix(b, commentOpen):
-			s.none[b[2]] = true
-		}
-	}
-	return size
-}
-
 // child reads the child of parent whose < is at i. A damaged one is what lies between its tags,
 // together with the error.
-func (s *scan) child(i int, parent Element) (e Element, next int, err error) {
+func (s *walker) child(i int, parent Element) (e Element, next int, err error) {
 	e, next, err = s.element(i, int(parent.depth)+1, !parent.sound)
 	if err == nil {
 		return e, next, nil
 	}
-	name, f, j, tagErr := tag(s.b, i)
-	if tagErr != nil || f == end {
+	name, f, j, tagErr := scan.Tag(s.b, i)
+	if tagErr != nil || f == scan.End {
 		// Nothing is known but that something is wrong up to the next tag.
 		next = i + 1
 		if n := bytes.IndexByte(s.b[next:], '<'); n >= 0 {
@@ -272,7 +256,7 @@ const maxResume = 8
 // resume finds where a damaged element ends whose inside begins at i: at the first end tag of its
 // name that is followed by another element of that name, or by nothing; or else, at the first.
 // CDATA sections and comments are passed over whole: a value must not be able to end its element.
-func (s *scan) resume(i int, name []byte) (in1, next int) {
+func (s *walker) resume(i int, name []byte) (in1, next int) {
 	in1, next = len(s.b), len(s.b)
 	found := 0
 	for found < maxResume {
@@ -281,12 +265,12 @@ func (s *scan) resume(i int, name []byte) (in1, next int) {
 			return in1, next
 		}
 		i += n
-		if n := s.section(i); n > 0 {
+		if n := s.sect.Size(s.b[i:]); n > 0 {
 			i += n
 			continue
 		}
-		got, f, j, err := tag(s.b, i)
-		if err != nil || f != end || !bytes.Equal(got, name) {
+		got, f, j, err := scan.Tag(s.b, i)
+		if err != nil || f != scan.End || !bytes.Equal(got, name) {
 			i++
 			continue
 		}
@@ -302,40 +286,40 @@ func (s *scan) resume(i int, name []byte) (in1, next int) {
 }
 
 // fresh reports whether an element of that name, or nothing, is next.
-func (s *scan) fresh(i int, name []byte) bool {
+func (s *walker) fresh(i int, name []byte) bool {
 	n := bytes.IndexByte(s.b[i:], '<')
 	if n < 0 {
 		return true
 	}
-	got, f, _, err := tag(s.b, i+n)
-	return err == nil && f != end && bytes.Equal(got, name)
+	got, f, _, err := scan.Tag(s.b, i+n)
+	return err == nil && f != scan.End && bytes.Equal(got, name)
 }
 
 // element reads the element whose < is at i, down to its last level. With check, its characters,
 // references and names are looked at too; without, they are known to be good.
-func (s *scan) element(i, depth int, check bool) (e Element, next int, err error) {
+func (s *walker) element(i, depth int, check bool) (e Element, next int, err error) {
 	first := i
 	var open int
 	for {
-		name, f, j, err := tag(s.b, i)
+		name, f, j, err := scan.Tag(s.b, i)
 		if err != nil {
-			return e, j, at(err, i)
+			return e, j, scan.At(err, i)
 		}
 		switch f {
-		case start:
-			if depth+open >= maxDepth {
-				return e, j, at(errDeep, i)
+		case scan.Start:
+			if depth+open >= scan.MaxDepth {
+				return e, j, scan.At(scan.ErrDeep, i)
 			}
 			s.open[open] = name
 			open++
-		case end:
+		case scan.End:
 			if open == 0 || check && !bytes.Equal(s.open[open-1], name) {
-				return e, j, at(errors.New("an end tag without its start"), i)
+				return e, j, scan.At(errors.New("an end tag without its start"), i)
 			}
 			open--
-		case empty:
-			if depth+open >= maxDepth {
-				return e, j, at(errDeep, i)
+		case scan.Empty:
+			if depth+open >= scan.MaxDepth {
+				return e, j, scan.At(scan.ErrDeep, i)
 			}
 		}
 		if i == first {
@@ -344,11 +328,11 @@ func (s *scan) element(i, depth int, check bool) (e Element, next int, err error
 		if open == 0 {
 			e.b = s.b[first:j:j]
 			e.in1 = e.in0
-			if f == end {
+			if f == scan.End {
 				e.in1 = int32(i - first)
 			}
 			if check {
-				err = checkText(e.b)
+				err = scan.CheckText(e.b)
 			}
 			return e, j, err
 		}
@@ -359,40 +343,25 @@ func (s *scan) element(i, depth int, check bool) (e Element, next int, err error
 }
 
 // text goes from i to the next tag.
-func (s *scan) text(i int, check bool) (next int, err error) {
+func (s *walker) text(i int, check bool) (next int, err error) {
 	for {
 		n := bytes.IndexByte(s.b[i:], '<')
 		if n < 0 {
-			return len(s.b), at(errEnds, len(s.b))
+			return len(s.b), scan.At(scan.ErrEnds, len(s.b))
 		}
 		if check {
-			if err := checkReferences(s.b[i : i+n]); err != nil {
-				return i, at(err, i)
+			if err := scan.CheckReferences(s.b[i : i+n]); err != nil {
+				return i, scan.At(err, i)
 			}
 		}
 		i += n
 		if c := s.at(i + 1); c != '!' && c != '?' {
 			return i, nil
 		}
-		n = s.section(i)
+		n = s.sect.Size(s.b[i:])
 		if n == 0 {
-			return i, at(unfinished(s.b[i:]), i)
+			return i, scan.At(scan.Unfinished(s.b[i:]), i)
 		}
 		i += n
-	}
-}
-
-// checkReferences looks at the references of a text without markup.
-func checkReferences(b []byte) error {
-	for {
-		i := bytes.IndexByte(b, '&')
-		if i < 0 {
-			return nil
-		}
-		_, size := reference(b[i:])
-		if size == 0 {
-			return errors.New("a reference that is not one of XML's")
-		}
-		b = b[i+size:]
 	}
 }

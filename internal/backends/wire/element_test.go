@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"vmgateway/internal/backends/wire/scan"
 )
 
 func document(t testing.TB, text string) Element {
@@ -141,7 +143,7 @@ func TestDamage(t *testing.T) {
 		"the same broken too":  "<NAME><![CDATA[</VM><VM><ID>666</ID></VM>]]></NAME><A>",
 		"end tag in a comment": "<!-- </VM><VM><ID>666</ID></VM> --><A>",
 		"same name inside":     "<VM><ID>667</ID></VM><A>",
-		"65 levels":            strings.Repeat("<A>", maxDepth) + strings.Repeat("</A>", maxDepth),
+		"65 levels":            strings.Repeat("<A>", scan.MaxDepth) + strings.Repeat("</A>", scan.MaxDepth),
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := "<VM_POOL><VM><ID>0</ID></VM><VM><ID>1</ID>" + inside + "</VM><VM><ID>2</ID></VM>\n<VM><ID>3</ID></VM></VM_POOL>"
@@ -224,17 +226,17 @@ func TestOuterDamage(t *testing.T) {
 
 func TestNestingLimit(t *testing.T) {
 	nest := func(n int) string { return strings.Repeat("<A>", n) + strings.Repeat("</A>", n) }
-	if err := document(t, nest(maxDepth)).Check(); err != nil {
+	if err := document(t, nest(scan.MaxDepth)).Check(); err != nil {
 		t.Error(err)
 	}
-	if err := document(t, nest(maxDepth+1)).Check(); err == nil {
-		t.Errorf("%d levels are sound", maxDepth+1)
+	if err := document(t, nest(scan.MaxDepth+1)).Check(); err == nil {
+		t.Errorf("%d levels are sound", scan.MaxDepth+1)
 	}
 	if err := document(t, nest(1e6)).Check(); err == nil {
 		t.Error("a million levels are sound")
 	}
 	// A sound element's depth counts from the root, so its children cannot be deeper either.
-	if n, err := stroll(document(t, nest(maxDepth))); n != maxDepth-1 || err != nil {
+	if n, err := stroll(document(t, nest(scan.MaxDepth))); n != scan.MaxDepth-1 || err != nil {
 		t.Error(n, err)
 	}
 }

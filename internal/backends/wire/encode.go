@@ -13,10 +13,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/kolo/xmlrpc"
-)
 
-// maxDepth bounds the nesting of arguments, replies and documents alike.
-const maxDepth = 64
+	"vmgateway/internal/backends/wire/scan"
+)
 
 const (
 	callHead = `<?xml version="1.0" encoding="UTF-8"?><methodCall><methodName>`
@@ -65,7 +64,7 @@ func checkMethod(method string) error {
 	}
 	for i := range len(method) {
 		c := method[i]
-		if c >= utf8.RuneSelf || wordByte[c] == 0 {
+		if c >= utf8.RuneSelf || !scan.IsName(c) {
 			return fmt.Errorf("the method's name has the character U+%04X at byte %d", c, i)
 		}
 	}
@@ -81,13 +80,13 @@ var (
 
 // value writes v. Its errors begin with what follows "argument 2": ", item 3: …" or ": …".
 func (e *encoder) value(v reflect.Value, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf(": nested deeper than %d levels", maxDepth)
+	if depth > scan.MaxDepth {
+		return fmt.Errorf(": nested deeper than %d levels", scan.MaxDepth)
 	}
 	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
 		// A pointer may lead to itself.
-		if depth++; depth > maxDepth {
-			return fmt.Errorf(": nested deeper than %d levels", maxDepth)
+		if depth++; depth > scan.MaxDepth {
+			return fmt.Errorf(": nested deeper than %d levels", scan.MaxDepth)
 		}
 		v = v.Elem()
 	}
@@ -104,7 +103,7 @@ func (e *encoder) value(v reflect.Value, depth int) error {
 	}
 	switch v.Kind() {
 	case reflect.String:
-		if err := checkText(v.String()); err != nil {
+		if err := scan.CheckText(v.String()); err != nil {
 			return fmt.Errorf(": %w", err)
 		}
 		return e.scalar(v.String())
@@ -154,11 +153,11 @@ func (e *encoder) members(v reflect.Value, depth int) error {
 	}
 	e.buf.WriteString("<value><struct>")
 	for i, name := range slices.Sorted(maps.Keys(members)) {
-		if err := checkText(name); err != nil {
+		if err := scan.CheckText(name); err != nil {
 			return fmt.Errorf(", name of member %d: %w", i+1, err)
 		}
 		e.buf.WriteString("<member><name>")
-		e.buf.WriteString(escape(name))
+		e.buf.WriteString(scan.Escape(name))
 		e.buf.WriteString("</name>")
 		if err := e.value(members[name], depth+1); err != nil {
 			return fmt.Errorf(", member %d%w", i+1, err)

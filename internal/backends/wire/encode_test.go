@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vmgateway/internal/backends/wire/scan"
 )
 
 func TestEncode(t *testing.T) {
@@ -82,7 +84,7 @@ func TestEncodeRefuses(t *testing.T) {
 	var loop any
 	loop = &loop
 	deep := []any{}
-	for range maxDepth {
+	for range scan.MaxDepth {
 		deep = []any{deep}
 	}
 	self := map[string]any{}
@@ -142,23 +144,23 @@ func TestBadCharAtEveryPlace(t *testing.T) {
 		text := strings.Repeat("a", n)
 		for _, bad := range []string{"\x00", "\x1f", "\xff", "\ufffe"} {
 			s := text + bad + text
-			if got := badChar(s); got != n {
+			if got := scan.BadChar(s); got != n {
 				t.Errorf("%q: %d, want %d", s, got, n)
 			}
-			if got := badChar([]byte(s)); got != n {
+			if got := scan.BadChar([]byte(s)); got != n {
 				t.Errorf("%q as bytes: %d, want %d", s, got, n)
 			}
 		}
 		for _, good := range []string{"\n", "é", "\x7f", "😀", "\ufffd"} {
-			if s := text + good + text; badChar(s) >= 0 {
-				t.Errorf("%q: %d", s, badChar(s))
+			if s := text + good + text; scan.BadChar(s) >= 0 {
+				t.Errorf("%q: %d", s, scan.BadChar(s))
 			}
 		}
 	}
 }
 
 func TestPlaceOfRefusal(t *testing.T) {
-	err := checkText(strings.Repeat("é", 10) + "\x1b")
+	err := scan.CheckText(strings.Repeat("é", 10) + "\x1b")
 	if want := "the character U+001B at byte 20 cannot be in XML"; fmt.Sprint(err) != want {
 		t.Errorf("%v, want %s", err, want)
 	}

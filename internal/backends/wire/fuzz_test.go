@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // FuzzReply: no reply makes the scanner panic, and what it takes it reads twice alike.
@@ -107,7 +109,7 @@ func FuzzEncode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b string) {
 		body, err := encodeCall("VM.start", []any{a, map[string]string{b: a}, []string{b}})
 		if err != nil {
-			if badChar(a) < 0 && badChar(b) < 0 {
+			if scan.BadChar(a) < 0 && scan.BadChar(b) < 0 {
 				t.Fatal(err)
 			}
 			return

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/kolo/xmlrpc"
+
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // Reply is the reply to one call, whole. It is safe for concurrent use, and so are its values.
@@ -33,16 +35,16 @@ func (r *Reply) Size() int { return len(r.body) }
 // The error is a *Fault for a fault, and otherwise an *Error: Cut where the reply ends early,
 // Malformed where it is not XML-RPC.
 func (r *Reply) Value() (Value, error) {
-	r.once.Do(r.scan)
+	r.once.Do(r.read)
 	return r.top, r.err
 }
 
-func (r *Reply) scan() {
+func (r *Reply) read() {
 	d := &doc{method: r.method, b: r.body}
 	r.doc = d
 	top, fault, err := d.response()
 	switch {
-	case errors.Is(err, errEnds):
+	case errors.Is(err, scan.ErrEnds):
 		r.err = &Error{Method: r.method, Kind: Cut, Sent: true, Err: err}
 	case err != nil:
 		r.err = &Error{Method: r.method, Kind: Malformed, Sent: true, Err: err}
@@ -188,21 +190,21 @@ type Member struct {
 
 // response reads <methodResponse> from its first byte to its last.
 func (d *doc) response() (top Value, fault bool, err error) {
-	i := skipMisc(d.b, len(d.b)-len(bytes.TrimPrefix(d.b, bom)))
-	if i, err = d.expect(i, "methodResponse", start); err != nil {
+	i := scan.SkipMisc(d.b, len(d.b)-len(scan.Trim(d.b)))
+	if i, err = d.expect(i, "methodResponse", scan.Start); err != nil {
 		return top, false, err
 	}
-	i = skipMisc(d.b, i)
+	i = scan.SkipMisc(d.b, i)
 	around := []string{"params", "param"}
 	if name, _, _, err := d.tag(i); err == nil && string(name) == "fault" {
 		around, fault = []string{"fault"}, true
 	}
 	for _, name := range around {
-		if i, err = d.expect(i, name, start); err != nil {
+		if i, err = d.expect(i, name, scan.Start); err != nil {
 			return top, false, err
 		}
 	}
-	top, i, _, err = d.value(skipMisc(d.b, i), 0, 1)
+	top, i, _, err = d.value(scan.SkipMisc(d.b, i), 0, 1)
 	if err != nil {
 		return top, false, err
 	}
@@ -210,45 +212,43 @@ func (d *doc) response() (top Value, fault bool, err error) {
 		around[0], around[1] = around[1], around[0]
 	}
 	for _, name := range append(around, "methodResponse") {
-		if i, err = d.expect(i, name, end); err != nil {
+		if i, err = d.expect(i, name, scan.End); err != nil {
 			return top, false, err
 		}
 	}
-	if i = skipMisc(d.b, i); i != len(d.b) {
-		return top, false, at(errors.New("something follows the reply's end"), i)
+	if i = scan.SkipMisc(d.b, i); i != len(d.b) {
+		return top, false, scan.At(errors.New("something follows the reply's end"), i)
 	}
 	d.indexed = true
 	return top, fault, nil
 }
 
-var bom = []byte("\xef\xbb\xbf")
-
 // isReply reports whether b begins as a reply.
 func isReply(b []byte) bool {
 	d := &doc{b: b}
-	_, err := d.expect(len(b)-len(bytes.TrimPrefix(b, bom)), "methodResponse", start)
+	_, err := d.expect(len(b)-len(scan.Trim(b)), "methodResponse", scan.Start)
 	return err == nil
 }
 
 // tag reads the tag at i.
-func (d *doc) tag(i int) (name []byte, f form, next int, err error) {
+func (d *doc) tag(i int) (name []byte, f scan.Form, next int, err error) {
 	switch {
 	case i >= len(d.b):
-		return nil, start, i, at(errEnds, i)
+		return nil, scan.Start, i, scan.At(scan.ErrEnds, i)
 	case d.b[i] != '<':
-		return nil, start, i, at(errors.New("text where a tag belongs"), i)
+		return nil, scan.Start, i, scan.At(errors.New("text where a tag belongs"), i)
 	case i+1 < len(d.b) && (d.b[i+1] == '!' || d.b[i+1] == '?'):
-		return nil, start, i, at(unfinished(d.b[i:]), i)
+		return nil, scan.Start, i, scan.At(scan.Unfinished(d.b[i:]), i)
 	}
-	if name, f, next, err = tag(d.b, i); err != nil {
-		err = at(err, i)
+	if name, f, next, err = scan.Tag(d.b, i); err != nil {
+		err = scan.At(err, i)
 	}
 	return name, f, next, err
 }
 
 // expect reads a tag of that name and form after blanks and comments.
-func (d *doc) expect(i int, name string, f form) (next int, err error) {
-	i = skipMisc(d.b, i)
+func (d *doc) expect(i int, name string, f scan.Form) (next int, err error) {
+	i = scan.SkipMisc(d.b, i)
 	if next := bare(d.b, i, name, f); next > 0 {
 		return next, nil
 	}
@@ -257,16 +257,16 @@ func (d *doc) expect(i int, name string, f form) (next int, err error) {
 		return next, err
 	}
 	if string(got) != name || g != f {
-		return next, at(fmt.Errorf("no %s%s", [...]string{"<", "</", "empty <"}[f], name), i)
+		return next, scan.At(fmt.Errorf("no %s%s", [...]string{"<", "</", "empty <"}[f], name), i)
 	}
 	return next, nil
 }
 
 // bare is the place after the tag at i, if that is the one looked for and has nothing but its name,
 // and otherwise 0.
-func bare(b []byte, i int, name string, f form) int {
+func bare(b []byte, i int, name string, f scan.Form) int {
 	open := "<"
-	if f == end {
+	if f == scan.End {
 		open = "</"
 	}
 	j := i + len(open)
@@ -284,24 +284,24 @@ func (d *doc) value(i int, ord int32, depth int) (v Value, next int, nextOrd int
 	if err != nil {
 		return v, j, ord, err
 	}
-	if string(name) != "value" || f == end {
-		return v, j, ord, at(errors.New("no <value"), i)
+	if string(name) != "value" || f == scan.End {
+		return v, j, ord, scan.At(errors.New("no <value"), i)
 	}
 	v = Value{d: d, kind: String, raw0: int32(j), raw1: int32(j), in0: int32(j), in1: int32(j), ord: ord}
-	if f == empty {
+	if f == scan.Empty {
 		d.noteSpecial()
 		return v, j, ord, nil
 	}
-	if k := skipMisc(d.b, j); k < len(d.b) && d.b[k] == '<' && k+1 < len(d.b) && d.b[k+1] != '/' && d.b[k+1] != '!' {
+	if k := scan.SkipMisc(d.b, j); k < len(d.b) && d.b[k] == '<' && k+1 < len(d.b) && d.b[k+1] != '/' && d.b[k+1] != '!' {
 		return d.typed(v, k, depth)
 	}
-	k, _, err := skipText(d.b, j)
+	k, _, err := scan.SkipText(d.b, j)
 	if err != nil {
-		return v, k, ord, at(err, k)
+		return v, k, ord, scan.At(err, k)
 	}
 	d.noteSpecial()
 	v.in1, v.raw1 = int32(k), int32(k)
-	next, err = d.expect(k, "value", end)
+	next, err = d.expect(k, "value", scan.End)
 	return v, next, ord, err
 }
 
@@ -325,57 +325,57 @@ func (d *doc) typed(v Value, i int, depth int) (_ Value, next int, ord int32, er
 	if err != nil {
 		return v, j, ord, err
 	}
-	j = skipMisc(d.b, j)
+	j = scan.SkipMisc(d.b, j)
 	v.raw1 = int32(j)
-	next, err = d.expect(j, "value", end)
+	next, err = d.expect(j, "value", scan.End)
 	return v, next, ord, err
 }
 
 // single reads a scalar after its start tag.
-func (d *doc) single(v Value, name []byte, f form, i int) (_ Value, next int, err error) {
+func (d *doc) single(v Value, name []byte, f scan.Form, i int) (_ Value, next int, err error) {
 	var known bool
 	if v.kind, known = kinds[string(name)]; !known {
-		return v, i, at(errors.New("a type that XML-RPC has not"), i)
+		return v, i, scan.At(errors.New("a type that XML-RPC has not"), i)
 	}
 	v.in0, v.in1 = int32(i), int32(i)
-	if f == empty {
+	if f == scan.Empty {
 		if v.kind != String {
 			d.noteSpecial()
 		}
 		return v, i, nil
 	}
-	j, plain, err := skipText(d.b, i)
+	j, plain, err := scan.SkipText(d.b, i)
 	if err != nil {
-		return v, j, at(err, j)
+		return v, j, scan.At(err, j)
 	}
 	if !plain || j == i && v.kind != String {
 		d.noteSpecial()
 	}
 	v.in1 = int32(j)
 	got, f, next, err := d.tag(j)
-	if err == nil && (f != end || !bytes.Equal(got, name)) {
-		err = at(fmt.Errorf("no end tag of a %s", v.kind), j)
+	if err == nil && (f != scan.End || !bytes.Equal(got, name)) {
+		err = scan.At(fmt.Errorf("no end tag of a %s", v.kind), j)
 	}
 	return v, next, err
 }
 
 // container reads an array or struct after its start tag.
-func (d *doc) container(v Value, name string, f form, i, depth int) (_ Value, next int, ord int32, err error) {
+func (d *doc) container(v Value, name string, f scan.Form, i, depth int) (_ Value, next int, ord int32, err error) {
 	ord = v.ord
-	if depth > maxDepth {
-		return v, i, ord, at(errDeep, i)
+	if depth > scan.MaxDepth {
+		return v, i, ord, scan.At(scan.ErrDeep, i)
 	}
 	if v.kind == Array {
-		if f == empty {
-			return v, i, ord, at(errors.New("no <data"), i)
+		if f == scan.Empty {
+			return v, i, ord, scan.At(errors.New("no <data"), i)
 		}
-		i = skipMisc(d.b, i)
+		i = scan.SkipMisc(d.b, i)
 		var got []byte
 		if got, f, i, err = d.tag(i); err != nil {
 			return v, i, ord, err
 		}
-		if string(got) != "data" || f == end {
-			return v, i, ord, at(errors.New("no <data"), i)
+		if string(got) != "data" || f == scan.End {
+			return v, i, ord, scan.At(errors.New("no <data"), i)
 		}
 	}
 	v.in0, v.in1 = int32(i), int32(i)
@@ -383,7 +383,7 @@ func (d *doc) container(v Value, name string, f form, i, depth int) (_ Value, ne
 	case d.indexed:
 		j := d.jumps[ord]
 		v.in1, ord = j.end, j.next
-	case f == empty:
+	case f == scan.Empty:
 		ord++
 		d.jumps = append(d.jumps, jump{v.in1, ord})
 	default:
@@ -392,15 +392,15 @@ func (d *doc) container(v Value, name string, f form, i, depth int) (_ Value, ne
 		}
 	}
 	i = int(v.in1)
-	if v.kind == Array && f != empty {
-		if i, err = d.expect(i, "data", end); err != nil {
+	if v.kind == Array && f != scan.Empty {
+		if i, err = d.expect(i, "data", scan.End); err != nil {
 			return v, i, ord, err
 		}
 	}
-	if v.kind == Struct && f == empty {
+	if v.kind == Struct && f == scan.Empty {
 		return v, i, ord, nil
 	}
-	next, err = d.expect(i, name, end)
+	next, err = d.expect(i, name, scan.End)
 	return v, next, ord, err
 }
 
@@ -408,12 +408,12 @@ func (d *doc) container(v Value, name string, f form, i, depth int) (_ Value, ne
 func (d *doc) through(v Value, depth int) (in1, ord int32, err error) {
 	d.jumps = append(d.jumps, jump{})
 	ord = v.ord + 1
-	i := skipMisc(d.b, int(v.in0))
+	i := scan.SkipMisc(d.b, int(v.in0))
 	for !d.ends(i) {
 		if _, _, i, ord, err = d.part(v.kind, i, ord, depth+1); err != nil {
 			return in1, ord, err
 		}
-		i = skipMisc(d.b, i)
+		i = scan.SkipMisc(d.b, i)
 	}
 	in1 = int32(i)
 	d.jumps[v.ord] = jump{in1, ord}
@@ -434,39 +434,39 @@ func (d *doc) part(k Kind, i int, ord int32, depth int) (name []byte, v Value, n
 	}
 	v, next, nextOrd, err = d.value(i, ord, depth)
 	if err == nil && k == Struct {
-		next, err = d.expect(next, "member", end)
+		next, err = d.expect(next, "member", scan.End)
 	}
 	return name, v, next, nextOrd, err
 }
 
 // name reads a member up to its value.
 func (d *doc) name(i int) (name []byte, next int, err error) {
-	if i, err = d.expect(i, "member", start); err != nil {
+	if i, err = d.expect(i, "member", scan.Start); err != nil {
 		return nil, i, err
 	}
-	i = skipMisc(d.b, i)
+	i = scan.SkipMisc(d.b, i)
 	got, f, j, err := d.tag(i)
 	if err != nil {
 		return nil, j, err
 	}
-	if string(got) != "name" || f == end {
-		return nil, j, at(errors.New("no <name"), i)
+	if string(got) != "name" || f == scan.End {
+		return nil, j, scan.At(errors.New("no <name"), i)
 	}
-	if f == empty {
-		return nil, skipMisc(d.b, j), nil
+	if f == scan.Empty {
+		return nil, scan.SkipMisc(d.b, j), nil
 	}
-	k, plain, err := skipText(d.b, j)
+	k, plain, err := scan.SkipText(d.b, j)
 	if err != nil {
-		return nil, k, at(err, k)
+		return nil, k, scan.At(err, k)
 	}
 	if !plain {
 		d.noteSpecial()
 	}
 	name = d.b[j:k]
-	if k, err = d.expect(k, "name", end); err != nil {
+	if k, err = d.expect(k, "name", scan.End); err != nil {
 		return nil, k, err
 	}
-	return name, skipMisc(d.b, k), nil
+	return name, scan.SkipMisc(d.b, k), nil
 }
 
 // fail is a Malformed error about v.
@@ -474,7 +474,7 @@ func (v Value) fail(err error) error {
 	e := &Error{Kind: Malformed, Sent: true, Err: err}
 	if v.d != nil {
 		e.Method = v.d.method
-		e.Err = at(err, int(v.raw0))
+		e.Err = scan.At(err, int(v.raw0))
 	}
 	return e
 }
@@ -508,7 +508,7 @@ func (v Value) Str() (string, error) {
 	if v.kind != String {
 		return "", v.not(String)
 	}
-	b, err := content(v.inside(), false)
+	b, err := scan.Content(v.inside(), false)
 	if err != nil {
 		return "", v.fail(err)
 	}
@@ -524,7 +524,7 @@ func (v Value) text(want Kind, also ...Kind) (string, error) {
 	if !ok {
 		return "", v.not(want)
 	}
-	b, err := content(v.inside(), false)
+	b, err := scan.Content(v.inside(), false)
 	if err != nil {
 		return "", v.fail(err)
 	}
@@ -615,7 +615,7 @@ func (v Value) Bytes() ([]byte, error) {
 	if v.kind != Base64 {
 		return nil, v.not(Base64)
 	}
-	b, err := content(v.inside(), false)
+	b, err := scan.Content(v.inside(), false)
 	if err != nil {
 		return nil, v.fail(err)
 	}
@@ -687,12 +687,12 @@ func (v Value) parts(k Kind) iter.Seq2[part, error] {
 			return
 		}
 		ord := v.ord + 1
-		i := skipMisc(v.d.b, int(v.in0))
+		i := scan.SkipMisc(v.d.b, int(v.in0))
 		for i < int(v.in1) {
 			var p part
 			var err error
 			if p.name, p.value, i, ord, err = v.d.part(k, i, ord, 0); err == nil {
-				p.name, err = content(p.name, false)
+				p.name, err = scan.Content(p.name, false)
 			}
 			if err != nil {
 				yield(part{}, v.fail(err))
@@ -701,7 +701,7 @@ func (v Value) parts(k Kind) iter.Seq2[part, error] {
 			if !yield(p, nil) {
 				return
 			}
-			i = skipMisc(v.d.b, i)
+			i = scan.SkipMisc(v.d.b, i)
 		}
 	}
 }

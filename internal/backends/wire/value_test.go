@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // wrap is a reply whose one param is text, a whole <value>.
@@ -220,11 +222,11 @@ func TestMalformedReplies(t *testing.T) {
 	nest := func(n int) string {
 		return strings.Repeat("<value><array><data>", n) + strings.Repeat("</data></array></value>", n)
 	}
-	if _, err := value(t, nest(maxDepth)).Any(); err != nil {
-		t.Errorf("%d levels: %v", maxDepth, err)
+	if _, err := value(t, nest(scan.MaxDepth)).Any(); err != nil {
+		t.Errorf("%d levels: %v", scan.MaxDepth, err)
 	}
 	for name, body := range map[string]string{
-		"65 levels":           string(wrap(nest(maxDepth + 1))),
+		"65 levels":           string(wrap(nest(scan.MaxDepth + 1))),
 		"a million levels":    string(wrap(nest(1e6))),
 		"no param":            `<methodResponse><params></params></methodResponse>`,
 		"empty params":        `<methodResponse><params/></methodResponse>`,

@@ -1,17 +1,18 @@
-package wire
+package scan
 
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"strconv"
 	"unicode/utf8"
 )
 
-// checkText reports the first character of s that XML 1.0 cannot carry, by its code point and
+// CheckText reports the first character of s that XML 1.0 cannot carry, by its code point and
 // place. Such a character has no escape either: oned and xapi refuse the whole call for one.
-func checkText[T string | []byte](s T) error {
-	i := badChar(s)
+func CheckText[T string | []byte](s T) error {
+	i := BadChar(s)
 	if i < 0 {
 		return nil
 	}
@@ -22,8 +23,8 @@ func checkText[T string | []byte](s T) error {
 	return fmt.Errorf("the character U+%04X at byte %d cannot be in XML", r, i)
 }
 
-// badChar is the place of the first character that is not one of XML 1.0's, or -1.
-func badChar[T string | []byte](s T) int {
+// BadChar is the place of the first character that is not one of XML 1.0's, or -1.
+func BadChar[T string | []byte](s T) int {
 	for i := plainRun(s, 0); i < len(s); i = plainRun(s, i) {
 		c := s[i]
 		if c < utf8.RuneSelf {
@@ -34,7 +35,7 @@ func badChar[T string | []byte](s T) int {
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(string(s[i:min(len(s), i+utf8.UTFMax)]))
-		if r == utf8.RuneError && size == 1 || !isChar(r) {
+		if r == utf8.RuneError && size == 1 || !IsChar(r) {
 			return i
 		}
 		i += size
@@ -57,8 +58,8 @@ func plainRun[T string | []byte](s T, i int) int {
 	return i
 }
 
-// isChar is the production Char of XML 1.0.
-func isChar(r rune) bool {
+// IsChar is the production Char of XML 1.0.
+func IsChar(r rune) bool {
 	switch {
 	case r < ' ':
 		return r == '\t' || r == '\n' || r == '\r'
@@ -68,18 +69,18 @@ func isChar(r rune) bool {
 	return r <= 0x10ffff && r != 0xfffe && r != 0xffff
 }
 
-// escape writes s as XML text; a carriage return becomes a reference, as a raw one would be read
+// Escape writes s as XML text; a carriage return becomes a reference, as a raw one would be read
 // as a line feed.
-func escape(s string) string {
+func Escape(s string) string {
 	var b bytes.Buffer
 	// A bytes.Buffer takes every write.
 	_ = xml.EscapeText(&b, []byte(s))
 	return b.String()
 }
 
-// reference resolves the entity or character reference that b begins with, and is its length; a
+// Reference resolves the entity or character reference that b begins with, and is its length; a
 // length of 0 says that there is none. Named entities are XML's five: neither daemon declares any.
-func reference(b []byte) (r rune, size int) {
+func Reference(b []byte) (r rune, size int) {
 	end := bytes.IndexByte(b[:min(len(b), maxReference)], ';')
 	if end < 2 {
 		return 0, 0
@@ -117,18 +118,18 @@ func codePoint(name []byte) rune {
 	}
 	// ParseUint takes no sign and, with a base given, no underscore.
 	n, err := strconv.ParseUint(string(digits), base, 32)
-	if err != nil || n > utf8.MaxRune || !isChar(rune(n)) {
+	if err != nil || n > utf8.MaxRune || !IsChar(rune(n)) {
 		return 0
 	}
 	return rune(n)
 }
 
-// content resolves what is between two tags: references, CDATA sections; comments and processing
+// Content resolves what is between two tags: references, CDATA sections; comments and processing
 // instructions are left out. Everything else is verbatim, line ends too. With lenient, what cannot
 // be resolved is kept as it is; without, it is an error, and so is a character that XML has not.
-func content(b []byte, lenient bool) ([]byte, error) {
+func Content(b []byte, lenient bool) ([]byte, error) {
 	if !lenient {
-		if err := checkText(b); err != nil {
+		if err := CheckText(b); err != nil {
 			return nil, err
 		}
 	}
@@ -146,7 +147,7 @@ func content(b []byte, lenient bool) ([]byte, error) {
 		out = append(out, rest[:i]...)
 		rest = rest[i:]
 		if rest[0] == '&' {
-			r, size := reference(rest)
+			r, size := Reference(rest)
 			switch {
 			case size > 0:
 				out = utf8.AppendRune(out, r)
@@ -158,7 +159,7 @@ func content(b []byte, lenient bool) ([]byte, error) {
 			rest = rest[size:]
 			continue
 		}
-		size, inner := section(rest)
+		size, inner := Section(rest)
 		if size == 0 {
 			return nil, fmt.Errorf("an element at byte %d of a text", len(b)-len(rest))
 		}
@@ -186,10 +187,10 @@ var (
 	piClose      = []byte("?>")
 )
 
-// section is the length of the CDATA section, comment or processing instruction that b begins
+// Section is the length of the CDATA section, comment or processing instruction that b begins
 // with, and the text of the first. A length of 0 says that b begins with something else, or ends
 // inside.
-func section(b []byte) (size int, text []byte) {
+func Section(b []byte) (size int, text []byte) {
 	if len(b) < 2 || b[1] != '!' && b[1] != '?' {
 		return 0, nil
 	}
@@ -211,4 +212,19 @@ func section(b []byte) (size int, text []byte) {
 		return size, text
 	}
 	return 0, nil
+}
+
+// CheckReferences looks at the references of a text without markup.
+func CheckReferences(b []byte) error {
+	for {
+		i := bytes.IndexByte(b, '&')
+		if i < 0 {
+			return nil
+		}
+		_, size := Reference(b[i:])
+		if size == 0 {
+			return errors.New("a reference that is not one of XML's")
+		}
+		b = b[i+size:]
+	}
 }

@@ -40,6 +40,8 @@ type Sessions struct {
 	userKey        []byte
 	now            func() time.Time
 	opening        keyedMutex
+	openedSessions memo[sessionEntry]
+	openedLogins   memo[loginEntry]
 }
 
 // Credentials are what a user logs in with at one backend.
@@ -117,7 +119,7 @@ func (s *Sessions) Open(ctx context.Context, c Credentials) (token string, sessi
 // Unauthenticated, all in the same words.
 func (s *Sessions) Get(ctx context.Context, token string) (*Session, error) {
 	key := sessionKey(token)
-	e, err := load[sessionEntry](ctx, s, key)
+	e, err := load(ctx, s, &s.openedSessions, key)
 	if errors.Is(err, store.ErrNoEntry) {
 		return nil, &backends.Error{
 			Code:   backends.Unauthenticated,
@@ -276,10 +278,12 @@ func (s *Sessions) take(ctx context.Context, now time.Time) (int, error) {
 		switch {
 		case strings.HasPrefix(key, sessionPrefix):
 			n++
+			s.openedSessions.forget(key)
 			if e, err := decode[sessionEntry](s, key, sealed); err == nil && !now.IsZero() {
 				work.Go(func() error { return s.releaseAll(ctx, e.Logins, key) })
 			}
 		case strings.HasPrefix(key, loginPrefix): // only at shutdown: these never lapse
+			s.openedLogins.forget(key)
 			if e, err := decode[loginEntry](s, key, sealed); err == nil {
 				work.Go(func() error { return s.logOut(ctx, e.Backend, e.Credential) })
 			}
@@ -337,7 +341,7 @@ func (s *Sessions) logIn(ctx context.Context, c Credentials, holder string) (hel
 // join checks the password for a login that exists and adds holder to it. store.ErrNoEntry says that
 // there is none.
 func (s *Sessions) join(ctx context.Context, b *backends.Backend, c Credentials, key, holder string) (heldLogin, error) {
-	e, err := load[loginEntry](ctx, s, key)
+	e, err := load(ctx, s, &s.openedLogins, key)
 	if err != nil {
 		return heldLogin{}, err
 	}
@@ -412,7 +416,7 @@ func (s *Sessions) resolve(ctx context.Context, key string, e sessionEntry) (*Se
 	session := &Session{CreateTime: e.Create, ExpireTime: s.expiry(e), key: key}
 	for _, held := range e.Logins {
 		l := Login{Backend: held.Backend, CreateTime: held.Create, ended: true}
-		shared, err := load[loginEntry](ctx, s, held.Key)
+		shared, err := load(ctx, s, &s.openedLogins, held.Key)
 		switch {
 		case errors.Is(err, store.ErrNoEntry):
 		case err != nil:
@@ -437,20 +441,28 @@ func (s *Sessions) expiry(e sessionEntry) time.Time {
 }
 
 func (s *Sessions) putSession(ctx context.Context, key string, change func(*sessionEntry) (*sessionEntry, error)) error {
-	return update(ctx, s, key, change, func(e *sessionEntry) time.Time { return s.expiry(*e) })
+	return update(ctx, s, &s.openedSessions, key, change, func(e *sessionEntry) time.Time { return s.expiry(*e) })
 }
 
 func (s *Sessions) putLogin(ctx context.Context, key string, change func(*loginEntry) (*loginEntry, error)) error {
-	return update(ctx, s, key, change, func(*loginEntry) time.Time { return time.Time{} })
+	return update(ctx, s, &s.openedLogins, key, change, func(*loginEntry) time.Time { return time.Time{} })
 }
 
-func load[E any](ctx context.Context, s *Sessions, key string) (E, error) {
+// load reads an entry, which is shared with whoever else reads it: see memo.
+func load[E any](ctx context.Context, s *Sessions, m *memo[E], key string) (E, error) {
 	sealed, err := s.store.Load(ctx, key)
 	if err != nil {
 		var none E
 		return none, err
 	}
-	return decode[E](s, key, sealed)
+	if e, ok := m.get(key, sealed); ok {
+		return e, nil
+	}
+	e, err := decode[E](s, key, sealed)
+	if err == nil {
+		m.put(key, sealed, e)
+	}
+	return e, err
 }
 
 func decode[E any](s *Sessions, key string, sealed []byte) (E, error) {
@@ -462,7 +474,9 @@ func decode[E any](s *Sessions, key string, sealed []byte) (E, error) {
 	return e, json.Unmarshal(text, &e)
 }
 
-func update[E any](ctx context.Context, s *Sessions, key string, change func(*E) (*E, error), expire func(*E) time.Time) error {
+// update changes an entry; what change is given is its own, and not what load shares.
+func update[E any](ctx context.Context, s *Sessions, m *memo[E], key string, change func(*E) (*E, error), expire func(*E) time.Time) error {
+	defer m.forget(key)
 	return s.store.Update(ctx, key, func(old []byte) ([]byte, time.Time, error) {
 		var was *E
 		if old != nil {

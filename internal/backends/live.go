@@ -3,6 +3,7 @@ package backends
 import (
 	"context"
 	"iter"
+	"time"
 )
 
 // Watcher is a Driver that tells of changes as they happen.
@@ -11,7 +12,8 @@ type Watcher interface {
 	// a Complete batch of what there is). It hands each batch to emit, in order, and returns when emit
 	// does with an error, when ctx ends, or when the backend cannot be asked any more; then the caller
 	// goes on later from the token of the last batch. A token that the backend no longer knows is no
-	// error: the next batch is Complete.
+	// error: the next batch is Complete. What is read without a difference is a batch as well: it
+	// tells how things stood later.
 	Watch(ctx context.Context, s Session, token string, emit func(Batch) error) error
 }
 
@@ -24,6 +26,17 @@ type Batch struct {
 	VMs      []*VM // in the view BASIC
 	Gone     []ID
 	Tasks    []TaskChange
+	// Undecodable are those among VMs that nobody can read, of which nothing is told but that they
+	// are there.
+	Undecodable []*Undecodable
+	// AsOf is until when all that happened is in this batch and those before it; more may be. It is
+	// zero when something is not: a VM that does not even tell its id.
+	AsOf time.Time
+}
+
+// Empty reports whether nothing has happened.
+func (b Batch) Empty() bool {
+	return !b.Complete && len(b.VMs) == 0 && len(b.Gone) == 0 && len(b.Tasks) == 0
 }
 
 // TaskChange is the progress of a backend's task (XenAPI). Name is what an Operation's driver knows

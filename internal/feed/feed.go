@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"vmgateway/internal/backends"
 )
@@ -26,8 +27,13 @@ type Feed struct {
 	inherited chan struct{} // closed when another feed goes on in this one's place
 
 	// The watcher's alone.
-	known map[backends.ID]*backends.VM
+	known fleet
+	whole bool // known is all there is
 	token string
+	held  int // the share of known in all that feeds may know
+	needs int // how many VMs there were when they did not fit
+
+	mirror atomic.Pointer[Snapshot] // of known, while a watch goes on that has told how old it is
 
 	mu          sync.Mutex
 	log         eventLog
@@ -50,7 +56,7 @@ func newFeed(cfg *Config, b *backends.Backend, cancel context.CancelFunc) *Feed 
 	return &Feed{
 		cfg: cfg, backend: b, epoch: rand.Text(), cancel: cancel,
 		ready: make(chan struct{}), ended: make(chan struct{}), inherited: make(chan struct{}),
-		known: map[backends.ID]*backends.VM{}, log: newEventLog(cfg.Log, cfg.LogBytes),
+		log: newEventLog(cfg.Log, cfg.LogBytes),
 	}
 }
 
@@ -59,7 +65,8 @@ func (f *Feed) inherit(old *Feed) {
 	old.mu.Lock()
 	defer old.mu.Unlock()
 	f.epoch, f.ready, f.down, f.log = old.epoch, old.ready, old.down, old.log.clone()
-	f.known, f.token = old.known, old.token
+	f.known, f.whole, f.token, f.held = old.known, old.whole, old.token, old.held
+	old.known, old.held = fleet{}, 0
 	close(old.inherited)
 }
 
@@ -94,6 +101,27 @@ func (f *Feed) After(p Position, limit int) (events []Event, next Position, ok b
 		return nil, f.position(f.log.next - 1), false
 	}
 	return events, f.position(p.Seq + uint64(len(events))), true
+}
+
+// Mirror is what the watcher knows; false while that may be out of date for longer than until the
+// watcher has asked again: before the first batch of a watch, while the backend is down, after the
+// end. It never waits. Events are appended after what they tell of is in the mirror: whoever has
+// read one, or has taken a position before, does not miss anything in between.
+func (f *Feed) Mirror() (Snapshot, bool) {
+	s := f.mirror.Load()
+	if s == nil || f.hasEnded() {
+		return Snapshot{}, false
+	}
+	return *s, true
+}
+
+func (f *Feed) hasEnded() bool {
+	select {
+	case <-f.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // Changed is closed when something is appended. Take it before After: then what After has not

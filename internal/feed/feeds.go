@@ -18,6 +18,9 @@ type Config struct {
 	// Linger is how long a feed goes on that nobody uses, and how long one that ended with its session
 	// is kept for the owner's next: 60 s.
 	Linger time.Duration
+	// MaxVMs is how many VMs all feeds may know together: 1,000,000. A feed whose VMs do not fit as
+	// well is down until they do, and knows none meanwhile.
+	MaxVMs int
 	// Backoff is how long to wait before the backend is asked again, after attempt failures in a
 	// row (from 0): 0.5 s to 30 s, doubling, of which up to a half is left off by chance.
 	Backoff func(attempt int) time.Duration
@@ -29,6 +32,8 @@ type Config struct {
 	// Health is told when a backend can no longer be watched (err says why, for the log), and with
 	// nil when it can again.
 	Health func(backend string, err error)
+
+	room *room
 }
 
 func (c Config) withDefaults() *Config {
@@ -41,6 +46,10 @@ func (c Config) withDefaults() *Config {
 	if c.Linger <= 0 {
 		c.Linger = time.Minute
 	}
+	if c.MaxVMs <= 0 {
+		c.MaxVMs = 1_000_000
+	}
+	c.room = &room{most: int64(c.MaxVMs)}
 	if c.Backoff == nil {
 		c.Backoff = backoff
 	}
@@ -73,6 +82,7 @@ func timer(d time.Duration) (<-chan time.Time, func()) {
 // Feeds is every feed that runs. It is safe for concurrent use.
 type Feeds struct {
 	cfg      *Config
+	writes   *writes
 	watchers sync.WaitGroup
 
 	closing chan struct{}
@@ -84,7 +94,8 @@ type Feeds struct {
 
 // New makes an empty Feeds.
 func New(c Config) *Feeds {
-	return &Feeds{cfg: c.withDefaults(), closing: make(chan struct{}), feeds: map[string]*Feed{}}
+	cfg := c.withDefaults()
+	return &Feeds{cfg: cfg, writes: newWrites(cfg.Now), closing: make(chan struct{}), feeds: map[string]*Feed{}}
 }
 
 // Lease keeps a feed running for one user of it.
@@ -170,6 +181,7 @@ func (fs *Feeds) retire(owner string, f *Feed) {
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	f.forget(0)
 	fs.remove(owner, f)
 }
 
@@ -190,6 +202,32 @@ func (fs *Feeds) Running(owner string) (*Feed, bool) {
 	}
 	return f, true
 }
+
+// Writing notes that owner begins to change something at its backend, until end is called: when the
+// call has ended, however it did, and before its answer is told. It is for every call that may change
+// something, and for [Feeds.Seen].
+func (fs *Feeds) Writing(owner string) (end func()) { return fs.writes.begin(owner) }
+
+// Seen reports whether what was read from the backend at asOf has all that owner changed through
+// this gateway. While a change is under way it is false.
+func (fs *Feeds) Seen(owner string, asOf time.Time) bool { return fs.writes.seen(owner, asOf) }
+
+// Snapshot is what the watcher of owner knows, if it is not older than maxAge and has all that owner
+// changed through this gateway. It never asks the backend, nor begins to watch it.
+func (fs *Feeds) Snapshot(owner string, maxAge time.Duration) (Snapshot, bool) {
+	f, ok := fs.Running(owner)
+	if !ok {
+		return Snapshot{}, false
+	}
+	s, ok := f.Mirror()
+	if !ok || s.Age(fs.cfg.Now()) > maxAge || !fs.Seen(owner, s.AsOf) {
+		return Snapshot{}, false
+	}
+	return s, true
+}
+
+// Mirrored is how many VMs all feeds know together.
+func (fs *Feeds) Mirrored() int { return int(fs.cfg.room.used.Load()) }
 
 // Count is how many feeds run: as many watchers ask backends.
 func (fs *Feeds) Count() int {

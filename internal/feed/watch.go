@@ -1,10 +1,8 @@
 package feed
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"vmgateway/internal/backends"
@@ -46,12 +44,15 @@ func (f *Feed) watch(ctx context.Context) *backends.Error {
 			Detail: fmt.Sprintf("%s cannot be watched for changes.", f.backend.DisplayName),
 		}
 	}
+	if !f.cfg.room.fits(f.needs - f.held) {
+		return errNoRoom // nobody is asked for what would not fit
+	}
+	defer f.mirror.Store(nil)
 	err := w.Watch(ctx, f.session(), f.token, func(b backends.Batch) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		f.take(b)
-		return nil
+		return f.take(b)
 	})
 	if err == nil {
 		return &backends.Error{Code: backends.BackendUnavailable, Detail: "The backend ended the watch."}
@@ -90,91 +91,86 @@ func (f *Feed) goUp() bool {
 }
 
 // take makes events of a batch. What changed while the backend was down comes before backend.up.
-func (f *Feed) take(b backends.Batch) {
-	events, gone := f.compare(b)
+func (f *Feed) take(b backends.Batch) error {
+	known, events, gone := f.compare(b)
+	if !f.cfg.room.resize(f.held, len(known.vms)) {
+		f.forget(len(known.vms))
+		return errNoRoom
+	}
+	f.known, f.held, f.needs, f.token = known, len(known.vms), 0, b.Token
 	b.Gone = gone
-	f.token = b.Token
 
 	f.mu.Lock()
-	f.log.most = max(f.cfg.Log, 2*len(f.known))
+	f.log.most = max(f.cfg.Log, 2*len(known.vms))
 	subscribers := f.subscribers
 	f.mu.Unlock()
 
-	if b.Complete {
-		f.becomeReady()
+	f.reflect(b)
+	if b.Complete && !f.whole {
+		f.becomeWhole()
 	}
 	if f.goUp() {
 		f.cfg.Health(f.backend.Name, nil)
 		events = append(events, newUpEvent(f.backend.Name))
 	}
 	f.append(events)
+	if b.Empty() {
+		return nil
+	}
 	for _, fn := range subscribers {
 		(*fn)(b)
 	}
+	return nil
 }
 
-// becomeReady, the first time, makes everybody who has a position from before read anew: whether
-// their lists are older than what the feed knows, nobody can tell.
-func (f *Feed) becomeReady() {
-	if f.isReady() {
-		return
+// reflect shows what is known. A batch that does not say how old it is leaves something out.
+func (f *Feed) reflect(b backends.Batch) {
+	var s *Snapshot
+	if (f.whole || b.Complete) && !b.AsOf.IsZero() {
+		s = f.known.snapshot(b.AsOf)
 	}
+	f.mirror.Store(s)
+}
+
+// forget begins anew, once needs VMs fit.
+func (f *Feed) forget(needs int) {
+	f.cfg.room.resize(f.held, 0)
+	f.known, f.whole, f.token, f.held, f.needs = fleet{}, false, "", 0, needs
+}
+
+// becomeWhole makes everybody who has a position from before read anew: whether their lists are
+// older than what the feed knows, nobody can tell.
+func (f *Feed) becomeWhole() {
+	f.whole = true
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.log.restart()
 	f.wake()
-	close(f.ready)
-}
-
-func (f *Feed) isReady() bool {
 	select {
 	case <-f.ready:
-		return true
 	default:
-		return false
+		close(f.ready)
 	}
 }
 
-// compare brings what is known up to date, and tells what differs and which VMs are gone.
-func (f *Feed) compare(b backends.Batch) (events []Event, gone []backends.ID) {
-	gone = f.findGone(b)
-	ready := f.isReady()
-	for _, id := range gone {
-		if f.known[id] != nil && ready {
-			events = append(events, newDeletedEvent(id))
-		}
-		delete(f.known, id)
-	}
-	for _, vm := range b.VMs {
-		old := f.known[vm.ID]
-		f.known[vm.ID] = vm
-		if !ready {
-			continue
-		}
-		if old == nil {
-			events = append(events, newVMEvent(VMCreated, vm, nil))
-		} else if changed := changedMembers(old, vm); len(changed) > 0 {
-			events = append(events, newVMEvent(VMChanged, vm, changed))
-		}
-	}
-	return events, gone
-}
-
-// findGone is what b says is gone, and with a Complete batch all that it no longer has.
-func (f *Feed) findGone(b backends.Batch) []backends.ID {
-	if !b.Complete {
-		return b.Gone
-	}
-	present := make(map[backends.ID]bool, len(b.VMs))
-	for _, vm := range b.VMs {
-		present[vm.ID] = true
-	}
-	gone := slices.DeleteFunc(slices.Clone(b.Gone), func(id backends.ID) bool { return f.known[id] != nil })
-	for id := range f.known {
-		if !present[id] {
+// compare gives what is known after a batch, and tells what differs and which VMs are gone.
+func (f *Feed) compare(b backends.Batch) (known fleet, events []Event, gone []backends.ID) {
+	var there []Event // told after what is gone
+	known = f.known.with(b, func(id backends.ID, before, after *backends.VM) {
+		if after == nil {
 			gone = append(gone, id)
 		}
-	}
-	slices.SortFunc(gone, func(a, b backends.ID) int { return cmp.Compare(a.Native, b.Native) })
-	return gone
+		switch {
+		case !f.whole || before == nil && after == nil:
+		case after == nil:
+			events = append(events, newDeletedEvent(id))
+		case before == nil:
+			there = append(there, newVMEvent(VMCreated, after, nil))
+		default:
+			if changed := changedMembers(before, after); len(changed) > 0 {
+				there = append(there, newVMEvent(VMChanged, after, changed))
+			}
+		}
+	})
+	return known, append(events, there...), gone
 }

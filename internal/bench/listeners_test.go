@@ -32,9 +32,7 @@ func BenchmarkListeners(b *testing.B) {
 		token, one := w.login("one"), w.newOne()
 		var ids []int
 		for _, vm := range w.find(token, "one", "RUNNING", changing) {
-			id, err := strconv.Atoi(native(vm))
-			check(b, err)
-			ids = append(ids, id)
+			ids = append(ids, number(native(vm)))
 		}
 		w.listen("one", token, func(n int, name string) { one.one("one.vm.rename", ids[n], name) })
 	})
@@ -50,7 +48,7 @@ func (w *world) renameXen(token string) func(n int, name string) {
 	xen := w.newXen()
 	var refs []string
 	for _, vm := range w.find(token, "xen", "RUNNING", changing) {
-		refs = append(refs, xen.str(xen.xen("VM.get_by_uuid", native(vm))))
+		refs = append(refs, xen.ref("VM", vm))
 	}
 	return func(n int, name string) { xen.xen("VM.set_name_label", refs[n], name) }
 }

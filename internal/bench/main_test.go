@@ -4,29 +4,35 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
-	"strconv"
 	"testing"
 
 	"vmgateway/internal/backends/opennebula/onesim"
 	"vmgateway/internal/backends/xenapi/xensim"
 )
 
-// simulatorsEnv makes this binary the simulators instead of the benchmarks: its value is how many VMs
-// each has.
-const simulatorsEnv = "VMGATEWAY_BENCH_SIMULATORS"
+// roleEnv makes this binary one of the processes around the gateway instead of the benchmarks.
+const roleEnv = "VMGATEWAY_BENCH_ROLE"
+
+// roles is what it can be. Each reads what it is told, says what it is when it is ready, and ends with
+// its input, as that does with the process that benchmarks.
+var roles = map[string]func(in io.Reader, out io.Writer) error{
+	"simulators": simulate,
+	"relay":      relay,
+}
 
 func TestMain(m *testing.M) {
-	if vms := os.Getenv(simulatorsEnv); vms != "" {
-		if err := simulate(vms, os.Stdout, os.Stdin); err != nil {
-			fmt.Fprintln(os.Stderr, "simulators:", err)
-			os.Exit(1)
-		}
-		return
+	role := os.Getenv(roleEnv)
+	serve, ok := roles[role]
+	if !ok {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err := serve(os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", role, err)
+		os.Exit(1)
+	}
 }
 
 // simulators is where the other process can be reached.
@@ -41,10 +47,10 @@ type account struct{ URL, Username, Password string }
 // counts is how often each method was called.
 type counts struct{ One, Xen map[string]int }
 
-// simulate runs both simulators until its input ends, as it does with the process that benchmarks.
-func simulate(vms string, out io.Writer, in io.Reader) error {
-	n, err := strconv.Atoi(vms)
-	if err != nil {
+// simulate runs both simulators, with as many VMs in each as it is told.
+func simulate(in io.Reader, out io.Writer) error {
+	var n int
+	if err := json.NewDecoder(in).Decode(&n); err != nil {
 		return err
 	}
 	one, err := onesim.Start(onesim.Config{VMs: n})
@@ -57,20 +63,15 @@ func simulate(vms string, out io.Writer, in io.Reader) error {
 		return err
 	}
 	defer xen.Close()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /calls", func(w http.ResponseWriter, _ *http.Request) {
 		json.NewEncoder(w).Encode(counts{one.CallCounts(), xen.CallCounts()})
 	})
 	mux.HandleFunc("GET /nothing", func(http.ResponseWriter, *http.Request) {})
-	server := &http.Server{Handler: mux}
-	defer server.Close()
-	go server.Serve(listener)
+	control := httptest.NewServer(mux)
+	defer control.Close()
 
-	s := simulators{Control: "http://" + listener.Addr().String()}
+	s := simulators{Control: control.URL}
 	admin, root := one.Users()[0], xen.Users()[0]
 	s.One = account{one.URL(), admin.Name, admin.Password}
 	s.Xen = account{xen.URL(), root.Name, root.Password}

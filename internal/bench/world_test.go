@@ -16,8 +16,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"vmgateway/internal/backends/wire"
 )
 
 var gatewayBinary = flag.String("gateway", "", "the gateway's `binary`; without it, one is built")
@@ -30,6 +28,7 @@ type world struct {
 	b      *testing.B
 	sim    simulators
 	url    string // of the gateway
+	relay  string // its URL; "" until startRelay
 	client *http.Client
 }
 
@@ -38,7 +37,7 @@ func newWorld(b *testing.B, env ...string) *world {
 	b.Helper()
 	w := &world{b: b, client: &http.Client{Transport: &http.Transport{DisableCompression: true}}}
 	b.Cleanup(w.client.CloseIdleConnections)
-	w.startSimulators()
+	w.start("simulators", fleet, &w.sim)
 	w.startGateway(env)
 	return w
 }
@@ -57,12 +56,14 @@ func check(b *testing.B, err error) {
 	}
 }
 
-// startSimulators runs this binary once more; it ends when its input does.
-func (w *world) startSimulators() {
+// start runs this binary once more, as something else: what that is told, and what it says of itself
+// when it is ready, is JSON. It ends when its input does.
+func (w *world) start(role string, config, ready any) {
+	w.b.Helper()
 	self, err := os.Executable()
 	check(w.b, err)
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), simulatorsEnv+"="+strconv.Itoa(fleet))
+	cmd.Env = append(os.Environ(), roleEnv+"="+role)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	check(w.b, err)
@@ -72,11 +73,14 @@ func (w *world) startSimulators() {
 	w.b.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {
-			w.b.Error("the simulators: ", err)
+			w.b.Errorf("the %s: %v", role, err)
 		}
 	})
-	check(w.b, json.NewDecoder(out).Decode(&w.sim))
+	check(w.b, json.NewEncoder(in).Encode(config))
+	check(w.b, json.NewDecoder(out).Decode(ready))
 }
+
+func (w *world) startRelay() { w.start("relay", w.sim, &w.relay) }
 
 // startGateway runs the gateway as for real backends; its log goes to a file, as with a supervisor.
 func (w *world) startGateway(env []string) {
@@ -163,8 +167,11 @@ func (w *world) send(want int, req *http.Request) []byte {
 }
 
 // get asks the simulators' own process.
-func (w *world) get(path string) []byte {
-	req, err := http.NewRequestWithContext(w.b.Context(), http.MethodGet, w.sim.Control+path, nil)
+func (w *world) get(path string) []byte { return w.ask(http.MethodGet, w.sim.Control+path) }
+
+// ask is a request without a token or a body.
+func (w *world) ask(method, url string) []byte {
+	req, err := http.NewRequestWithContext(w.b.Context(), method, url, nil)
 	check(w.b, err)
 	return w.send(http.StatusOK, req)
 }
@@ -218,96 +225,16 @@ func (w *world) metric(name string) float64 {
 	return 0
 }
 
-// caller calls a backend directly, by the client and in the way of the backend's driver.
-type caller struct {
-	b       *testing.B
-	client  *wire.Client
-	session string
-}
+// newOne and newXen are a caller of this process, logged in at a simulator.
+func (w *world) newOne() *caller { return w.leave(newOne(w.b.Context(), w.sim.One, w.fail)) }
+func (w *world) newXen() *caller { return w.leave(newXen(w.b.Context(), w.sim.Xen, w.fail)) }
 
-// newOne logs in with a token, as the driver does.
-func (w *world) newOne() *caller {
-	a := w.sim.One
-	c := &caller{b: w.b, session: a.Username + ":" + a.Password, client: w.wire(wire.Options{
-		MaxConns: 12, MaxHeader: 4095, Timeout: time.Minute, MaxReply: 2 << 30,
-	}, a.URL)}
-	token, err := c.one("one.user.login", a.Username, "", 3600, -1).Str()
-	check(w.b, err)
-	c.session = a.Username + ":" + token
+func (w *world) leave(c *caller) *caller {
+	w.b.Cleanup(c.client.Close)
 	return c
 }
 
-// newXen logs in as the driver does.
-func (w *world) newXen() *caller {
-	a := w.sim.Xen
-	c := &caller{b: w.b, client: w.wire(wire.Options{
-		MaxConns: 32, KeepAlive: true, MaxHeader: 1000, MaxRequest: 300 << 10, Timeout: time.Minute, MaxReply: 2 << 30,
-	}, a.URL)}
-	reply, err := c.client.Call(w.b.Context(), "session.login_with_password", a.Username, a.Password, "1.3", "bench")
-	check(w.b, err)
-	c.session = c.str(c.success(reply))
-	return c
-}
-
-func (w *world) wire(o wire.Options, endpoint string) *wire.Client {
-	var err error
-	o.URL, err = url.Parse(endpoint)
-	check(w.b, err)
-	client := wire.New(o)
-	w.b.Cleanup(client.Close)
-	return client
-}
-
-// one makes one call and gives the second of the elements that oned answers with, of which the first
-// says that it is the result.
-func (c *caller) one(method string, args ...any) wire.Value {
-	reply, err := c.client.Call(c.b.Context(), method, append([]any{c.session}, args...)...)
-	check(c.b, err)
-	top, err := reply.Value()
-	check(c.b, err)
-	var parts []wire.Value
-	for v, err := range top.Items() {
-		check(c.b, err)
-		parts = append(parts, v)
-	}
-	if len(parts) < 2 {
-		c.b.Fatalf("%s: an answer of %d elements", method, len(parts))
-	}
-	done, err := parts[0].Bool()
-	check(c.b, err)
-	if !done {
-		c.b.Fatalf("%s: refused: %s", method, parts[1].Raw())
-	}
-	return parts[1]
-}
-
-// xen makes one call and gives its value.
-func (c *caller) xen(method string, args ...any) wire.Value {
-	reply, err := c.client.Call(c.b.Context(), method, append([]any{c.session}, args...)...)
-	check(c.b, err)
-	return c.success(reply)
-}
-
-func (c *caller) success(reply *wire.Reply) wire.Value {
-	top, err := reply.Value()
-	check(c.b, err)
-	if status := c.str(c.member(top, "Status")); status != "Success" {
-		c.b.Fatalf("%s: %s", status, c.member(top, "ErrorDescription").Raw())
-	}
-	return c.member(top, "Value")
-}
-
-func (c *caller) member(v wire.Value, name string) wire.Value {
-	m, ok, err := v.Member(name)
-	check(c.b, err)
-	if !ok {
-		c.b.Fatalf("there is no member %s", name)
-	}
-	return m
-}
-
-func (c *caller) str(v wire.Value) string {
-	text, err := v.Str()
-	check(c.b, err)
-	return text
+func (w *world) fail(err error) {
+	w.b.Helper()
+	w.b.Fatal(err)
 }

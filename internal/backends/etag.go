@@ -3,13 +3,26 @@ package backends
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"slices"
+	"sync"
 )
 
 // ETag is the version of a VM as FULL shows it: equal for two reads between which nothing was
 // changed. Samples do not count as changes. The VM itself is left as it is.
 func ETag(vm *VM) string {
+	text, _ := etagTexts.Get().(*[]byte)
+	defer etagTexts.Put(text)
+	stable := withoutSamples(vm)
+	*text = stable.AppendJSON((*text)[:0])
+	sum := sha256.Sum256(*text)
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// etagTexts are buffers for what is hashed.
+var etagTexts = sync.Pool{New: func() any { return new([]byte) }}
+
+// withoutSamples is vm without what changes by itself, and without what stands in some views only.
+func withoutSamples(vm *VM) VM {
 	stable := *vm
 	stable.ETag, stable.Native = "", nil
 	if stable.OpenNebula != nil {
@@ -26,10 +39,5 @@ func ETag(vm *VM) string {
 	for i := range stable.Disks {
 		stable.Disks[i].UsedBytes = nil
 	}
-	text, err := json.Marshal(&stable)
-	if err != nil {
-		return "" // a float that JSON has not: no version rather than a wrong one
-	}
-	sum := sha256.Sum256(text)
-	return base64.RawURLEncoding.EncodeToString(sum[:12])
+	return stable
 }

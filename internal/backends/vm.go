@@ -25,6 +25,10 @@ import "time"
 // BASIC has what a list call of the backend gives (OpenNebula's is abridged since 5.8); FULL adds
 // the rest, Disks, NICs and ETag; NATIVE adds Native, the backend's whole record under its own
 // names. Sources: OpenNebula share/doc/xsd/vm.xsd; xen-api ocaml/idl/datamodel_vm.ml.
+//
+// Nobody writes to a VM that a driver handed over: what its pointers, lists and maps lead to may be a
+// driver's table and stand in other VMs as well, and its texts may be parts of a whole reply, which
+// they keep in memory. Who wants to change one, or to keep it for long, takes a [VM.Clone].
 type VM struct {
 	ID                ID                 `json:"id"`
 	Backend           string             `json:"backend,omitempty"`

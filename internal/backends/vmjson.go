@@ -5,8 +5,8 @@ package backends
 // allocation beyond the growth of b. What encoding/json refuses, a number that is not finite or a
 // time after the year 9999, is absent.
 //
-// A list writes a VM a microsecond with it; vmjson_test.go holds it against encoding/json, so that a
-// member that is added to VM and forgotten here is told.
+// It is what the time of a long list would go into otherwise. A test holds it against encoding/json, so
+// that a member that is added to VM and forgotten here is told.
 func (vm *VM) AppendJSON(b []byte) []byte {
 	b = vm.ID.appendJSON(append(b, `{"id":`...))
 	b = appendWord(b, `,"backend":`, vm.Backend)

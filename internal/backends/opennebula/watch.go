@@ -24,7 +24,8 @@ var _ backends.Watcher = (*Driver)(nil)
 // Watch polls: OpenNebula tells nobody what happens. A poll is one call for the abridged list, and
 // only a VM whose part of the answer differs from that of the poll before is decoded and handed
 // over, samples or not. There are no tokens: each watch begins with a Complete batch. A deleted VM is
-// Gone; one that nobody can read is handed over once, as UNKNOWN, since it is there.
+// Gone; one that nobody can read is handed over once, as UNKNOWN, since it is there. A batch is as of
+// when its poll was sent.
 func (d *Driver) Watch(ctx context.Context, s backends.Session, _ string, emit func(backends.Batch) error) error {
 	r, err := d.detect(ctx, s)
 	if err != nil {
@@ -36,10 +37,8 @@ func (d *Driver) Watch(ctx context.Context, s backends.Session, _ string, emit f
 		if err != nil {
 			return err
 		}
-		if batch.Complete || len(batch.VMs) > 0 || len(batch.Gone) > 0 {
-			if err := emit(batch); err != nil {
-				return err
-			}
+		if err := emit(batch); err != nil {
+			return err
 		}
 		if err := w.pause(ctx); err != nil {
 			return err
@@ -71,8 +70,12 @@ type sighting struct {
 func (w *watcher) poll(ctx context.Context) (backends.Batch, error) {
 	w.batch, w.nameless = backends.Batch{Complete: w.round == 0}, false
 	w.round++
+	asked := w.d.cfg.Now()
 	if err := w.ask(ctx); err != nil {
 		return backends.Batch{}, err
+	}
+	if !w.nameless {
+		w.batch.AsOf = asked
 	}
 	// What has no id may be any of those that are missing.
 	for id, seen := range w.known {
@@ -126,7 +129,7 @@ func (w *watcher) element(e wire.Element, damage error) bool {
 	}
 	switch {
 	case damage != nil:
-		w.batch.VMs = append(w.batch.VMs, w.unknown(id))
+		w.undecodable(id, damage)
 	case m.at.state == stDone: // a release that lists them although they were not asked for
 		w.batch.Gone = append(w.batch.Gone, w.d.id(id))
 	default:
@@ -136,19 +139,20 @@ func (w *watcher) element(e wire.Element, damage error) bool {
 }
 
 // unreadable is a VM that makes each answer which has it fail.
-func (w *watcher) unreadable(id int, _ error) bool {
+func (w *watcher) unreadable(id int, err error) bool {
 	w.bad = append(w.bad, id)
 	if w.differs(id, 0) {
-		w.batch.VMs = append(w.batch.VMs, w.unknown(id))
+		w.undecodable(id, err)
 	}
 	return true
 }
 
-// unknown is all that can be said of a VM that nobody can read.
-func (w *watcher) unknown(id int) *backends.VM {
+// undecodable hands over all that can be said of a VM that nobody can read.
+func (w *watcher) undecodable(id int, err error) {
 	vm := w.d.vm(&machine{id: id}, backends.ViewID, w.r)
 	vm.State = backends.StateUnknown
-	return vm
+	w.batch.VMs = append(w.batch.VMs, vm)
+	w.batch.Undecodable = append(w.batch.Undecodable, &backends.Undecodable{ID: vm.ID, Err: err})
 }
 
 // differs notes a VM as seen and reports whether it is not as before.

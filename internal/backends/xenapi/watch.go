@@ -16,8 +16,11 @@ import (
 
 const (
 	eventFrom = "event.from"
-	// longestWait is how long xapi holds a call back while nothing happens.
-	longestWait = 30 * time.Second
+	// longestWait is how long xapi holds a call back while nothing happens. Only its answer tells
+	// that nothing has: a mirror that is kept by a watch is as old as that.
+	longestWait = 5 * time.Second
+	// lastLook is within which time of a call's end xapi has looked for events, when it gives none.
+	lastLook = time.Second
 	// answerTime is what an answer may take at least, within a call's own limit.
 	answerTime = 15 * time.Second
 	// fewVMs is up to how many VMs of a batch what they refer to is read one by one.
@@ -46,20 +49,17 @@ func (d *Driver) Watch(ctx context.Context, s backends.Session, token string, em
 		names: l.names(false), at: parsePoint(token, instance),
 		vms: map[string]sighting{}, tasks: map[string]taskSighting{},
 	}
-	// The first batch goes out even when it is empty, and at once: it tells that the watch goes on.
-	for wait, first := time.Duration(0), true; ; wait, first = d.longestWait(), false {
+	// The first call does not wait: its batch tells that the watch goes on.
+	for wait := time.Duration(0); ; wait = d.longestWait() {
 		began := time.Now()
 		b, err := w.next(ctx, wait)
 		if err != nil {
 			return err
 		}
-		if first || b.Complete || len(b.VMs)+len(b.Gone)+len(b.Tasks) > 0 {
-			if err := emit(*b); err != nil {
-				return err
-			}
-			continue
+		if err := emit(*b); err != nil {
+			return err
 		}
-		if time.Since(began) < time.Second { // something answers at once that has nothing to say
+		if wait > 0 && b.Empty() && time.Since(began) < time.Second { // something answers at once that has nothing to say
 			pause(ctx, time.Second)
 		}
 	}
@@ -123,6 +123,7 @@ type watcher struct {
 	at    point
 	vms   map[string]sighting // by reference
 	tasks map[string]taskSighting
+	quiet bool // the last answer had no events
 }
 
 // sighting is an object of the class VM as it was last seen.
@@ -153,6 +154,7 @@ var eventFields = fields[event]{
 // next waits for the next batch. When xapi has lost track, or may have, it is Complete.
 func (w *watcher) next(ctx context.Context, wait time.Duration) (*backends.Batch, error) {
 	for {
+		asked := w.d.cfg.Now()
 		v, err := w.ask(ctx, wait)
 		if w.at.token != "" && lostTrack(err) {
 			w.restart()
@@ -169,8 +171,32 @@ func (w *watcher) next(ctx context.Context, wait time.Duration) (*backends.Batch
 		if err != nil {
 			return nil, w.d.undecodable(eventFrom, err)
 		}
+		if w.allNamed() {
+			b.AsOf = w.asOf(asked, wait)
+		}
 		return b, nil
 	}
+}
+
+// asOf is until when a call's answer has all that happened: until it was made, at least. xapi looks
+// until there is something to tell or the time is over, so that an answer without events is as of
+// the end of the wait.
+// Source: xen-api ocaml/xapi/xapi_event.ml, from and from_inner.
+func (w *watcher) asOf(asked time.Time, wait time.Duration) time.Time {
+	if !w.quiet || wait < lastLook || w.d.cfg.Now().Sub(asked) < wait {
+		return asked
+	}
+	return asked.Add(wait - lastLook)
+}
+
+// allNamed reports whether every VM that there is could be told, if only by its id.
+func (w *watcher) allNamed() bool {
+	for _, seen := range w.vms {
+		if seen.uuid == "" {
+			return false
+		}
+	}
+	return true
 }
 
 // ask makes the call. It may take longer than it may wait, since xapi adds half a second and the answer
@@ -210,6 +236,7 @@ func (w *watcher) read(ctx context.Context, v wire.Value) (*backends.Batch, erro
 	if err != nil {
 		return nil, err
 	}
+	w.quiet = len(events) == 0
 	b := &backends.Batch{Complete: w.at.token == "", Token: next.String()}
 	// What VMs refer to is told in the same answer, and not always before them.
 	for _, e := range events {
@@ -428,6 +455,7 @@ func (w *watcher) vm(ctx context.Context, b *backends.Batch, e *event) error {
 	vm, err := w.view(ctx, *e.snapshot, backends.ViewBasic, nil)
 	if _, damaged := errors.AsType[damage](err); damaged && seen.uuid != "" {
 		id := w.d.id(seen.uuid)
+		b.Undecodable = append(b.Undecodable, &backends.Undecodable{ID: id, Err: err})
 		vm, err = &backends.VM{ID: id, Backend: id.Backend, Kind: backends.XenAPI, UID: seen.uuid, State: backends.StateUnknown}, nil
 	}
 	if _, nameless := errors.AsType[damage](err); nameless {

@@ -1,0 +1,340 @@
+package scan
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
+
+// The grammar of XML-RPC, as far as replies have it. Between tags there may be blanks, comments and
+// processing instructions; text is characters, references and CDATA sections.
+//
+//	reply  = [ BOM ] "<methodResponse>" ( params | fault ) "</methodResponse>" .
+//	params = "<params>" "<param>" value "</param>" "</params>" .
+//	fault  = "<fault>" value "</fault>" .
+//	value  = "<value>" ( text | scalar | struct | array ) "</value>" | "<value/>" .
+//	scalar = "<" type ">" text "</" type ">" | "<" type "/>" .
+//	type   = "string" | "int" | "i1" | "i2" | "i4" | "i8" | "ex:i8" | "boolean" | "double"
+//	       | "dateTime.iso8601" | "base64" | "nil" | "ex:nil" .
+//	struct = "<struct>" { member } "</struct>" | "<struct/>" .
+//	member = "<member>" name value "</member>" .
+//	name   = "<name>" text "</name>" | "<name/>" .
+//	array  = "<array>" "<data>" { value } "</data>" "</array>" | "<array>" "<data/>" "</array>" .
+//
+// Backends write it without blanks, so each step first looks for the very bytes that they write, and
+// only then for whatever else the grammar allows.
+
+// maxName bounds a member's name.
+const maxName = 1 << 16
+
+var errName = fmt.Errorf("a member's name is longer than %d bytes", maxName)
+
+// Kind is the type of an XML-RPC value.
+type Kind uint8
+
+// The types that XML-RPC has, <nil/> included. A value without a type is a String.
+const (
+	Invalid Kind = iota // of the zero Value
+	String
+	Int
+	Bool
+	Double
+	DateTime
+	Base64
+	Nil
+	Array
+	Struct
+)
+
+var kindNames = [...]string{"nothing", "string", "int", "boolean", "double", "dateTime", "base64", "nil", "array", "struct"}
+
+func (k Kind) String() string {
+	if int(k) >= len(kindNames) {
+		return "unknown"
+	}
+	return kindNames[k]
+}
+
+// kindOf is the type behind a scalar's tag; Invalid for none.
+func kindOf(name []byte) Kind {
+	switch string(name) {
+	case "string":
+		return String
+	case "int", "i1", "i2", "i4", "i8", "ex:i8":
+		return Int
+	case "boolean":
+		return Bool
+	case "double":
+		return Double
+	case "dateTime.iso8601":
+		return DateTime
+	case "base64":
+		return Base64
+	case "nil", "ex:nil":
+		return Nil
+	}
+	return Invalid
+}
+
+// span is where a value is in the bytes that were walked: what stands between the tags of its type.
+type span struct {
+	from, to int32
+	kind     Kind
+}
+
+// readValue walks the <value> at b[i], down to its last level. Texts are passed over: they are looked
+// at by those who ask for them.
+func readValue(b []byte, i, depth int) (v span, next int, err error) {
+	const open = "<value>"
+	if len(b)-i > len(open) && string(b[i:i+len(open)]) == open {
+		i += len(open)
+		if v, next := bareText(b, i); next > 0 {
+			return v, next, nil
+		}
+	} else {
+		name, f, j, err := tagAt(b, i)
+		switch {
+		case err != nil:
+			return v, j, err
+		case string(name) != "value" || f == End:
+			return v, i, At(errors.New("no <value"), i)
+		case f == Empty:
+			return span{int32(j), int32(j), String}, j, nil
+		}
+		i = j
+	}
+	j := SkipMisc(b, i)
+	if j+1 < len(b) && b[j] == '<' && b[j+1] != '/' && b[j+1] != '!' {
+		v, j, err = readTyped(b, j, depth)
+	} else if j, _, err = SkipText(b, i); err != nil {
+		err = At(err, j)
+	} else {
+		v = span{int32(i), int32(j), String}
+	}
+	if err != nil {
+		return v, j, err
+	}
+	next, err = expectEnd(b, j, "value")
+	return v, next, err
+}
+
+// bareText is the value behind a "<value>" at b[i] that is nothing but text, up to the end of its tag;
+// next is 0 for any other.
+func bareText(b []byte, i int) (v span, next int) {
+	const end = "</value>"
+	n := 0
+	if i < len(b) && b[i] != '<' {
+		if n = bytes.IndexByte(b[i:], '<'); n < 0 {
+			return v, 0
+		}
+	}
+	j := i + n
+	if len(b)-j < len(end) || string(b[j:j+len(end)]) != end {
+		return v, 0
+	}
+	return span{int32(i), int32(j), String}, j + len(end)
+}
+
+// readTyped walks the element at b[i], which says a value's type.
+func readTyped(b []byte, i, depth int) (v span, next int, err error) {
+	const aStruct, aBool, yes, no = "<struct>", "<boolean>", "1</boolean>", "0</boolean>"
+	switch {
+	case len(b)-i > len(aStruct) && string(b[i:i+len(aStruct)]) == aStruct:
+		return readStruct(b, i+len(aStruct), depth, nil, nil)
+	case len(b)-i > len(aBool)+len(yes) && string(b[i:i+len(aBool)]) == aBool:
+		from := i + len(aBool)
+		next := from + len(yes)
+		if s := b[from:next]; string(s) == yes || string(s) == no {
+			return span{int32(from), int32(from + 1), Bool}, next, nil
+		}
+	}
+	name, f, j, err := tagAt(b, i)
+	if err != nil {
+		return v, j, err
+	}
+	switch string(name) {
+	case "struct":
+		if f == Empty {
+			return span{int32(j), int32(j), Struct}, j, nil
+		}
+		return readStruct(b, j, depth, nil, nil)
+	case "array":
+		if f == Empty {
+			return v, i, At(errors.New("no <data"), i)
+		}
+		return readArray(b, j, depth)
+	}
+	return readScalar(b, name, f, i, j)
+}
+
+// readScalar walks a scalar whose start tag is at b[i] and ends before b[from].
+func readScalar(b, name []byte, f Form, i, from int) (v span, next int, err error) {
+	kind := kindOf(name)
+	if kind == Invalid {
+		return v, i, At(errors.New("a type that XML-RPC has not"), i)
+	}
+	if f == Empty {
+		return span{int32(from), int32(from), kind}, from, nil
+	}
+	j, _, err := SkipText(b, from)
+	if err != nil {
+		return v, j, At(err, j)
+	}
+	got, g, next, err := tagAt(b, j)
+	if err == nil && (g != End || !bytes.Equal(got, name)) {
+		err = At(fmt.Errorf("no end tag of a %s", kind), j)
+	}
+	return span{int32(from), int32(j), kind}, next, err
+}
+
+// readArray walks an array from behind its start tag.
+func readArray(b []byte, i, depth int) (v span, next int, err error) {
+	if depth >= MaxDepth {
+		return v, i, At(ErrDeep, i)
+	}
+	i = SkipMisc(b, i)
+	name, f, i, err := tagAt(b, i)
+	if err == nil && (string(name) != "data" || f == End) {
+		err = At(errors.New("no <data"), i)
+	}
+	if err != nil {
+		return v, i, err
+	}
+	v = span{int32(i), int32(i), Array}
+	if f != Empty {
+		i = SkipMisc(b, i)
+		for !endsAt(b, i) {
+			if _, i, err = readValue(b, i, depth+1); err != nil {
+				return v, i, err
+			}
+			i = SkipMisc(b, i)
+		}
+		v.to = int32(i)
+		if i, err = expectEnd(b, i, "data"); err != nil {
+			return v, i, err
+		}
+	}
+	next, err = expectEnd(b, i, "array")
+	return v, next, err
+}
+
+// readStruct walks a struct from behind its start tag. With a table, it notes where the members are
+// that the table names.
+func readStruct(b []byte, i, depth int, t *Members, spans []span) (v span, next int, err error) {
+	if depth >= MaxDepth {
+		return v, i, At(ErrDeep, i)
+	}
+	v = span{int32(i), int32(i), Struct}
+	i = SkipMisc(b, i)
+	for !endsAt(b, i) {
+		name, value, j, err := readMember(b, i, depth)
+		if err != nil {
+			return v, j, err
+		}
+		if t != nil {
+			t.note(name, value, spans)
+		}
+		i = SkipMisc(b, j)
+	}
+	v.to = int32(i)
+	next, err = expectEnd(b, i, "struct")
+	return v, next, err
+}
+
+// readMember walks the member at b[i]. Its name is still escaped.
+func readMember(b []byte, i, depth int) (name []byte, v span, next int, err error) {
+	if name, i, err = readName(b, i); err != nil {
+		return nil, v, i, err
+	}
+	if v, next, err = readValue(b, i, depth+1); err != nil {
+		return name, v, next, err
+	}
+	const end = "</member>"
+	if len(b)-next >= len(end) && string(b[next:next+len(end)]) == end {
+		return name, v, next + len(end), nil
+	}
+	next, err = expectEnd(b, next, "member")
+	return name, v, next, err
+}
+
+// readName walks a member up to its value.
+func readName(b []byte, i int) (name []byte, next int, err error) {
+	const open, end = "<member><name>", "</name>"
+	if len(b)-i > len(open) && string(b[i:i+len(open)]) == open {
+		from := i + len(open)
+		n := bytes.IndexByte(b[from:], '<')
+		if to := from + n; n > 0 && n <= maxName && len(b)-to > len(end) && string(b[to:to+len(end)]) == end {
+			return b[from:to], to + len(end), nil
+		}
+	}
+	if i, err = expectStart(b, i, "member"); err != nil {
+		return nil, i, err
+	}
+	i = SkipMisc(b, i)
+	got, f, from, err := tagAt(b, i)
+	if err == nil && (string(got) != "name" || f == End) {
+		err = At(errors.New("no <name"), i)
+	}
+	if err != nil {
+		return nil, from, err
+	}
+	to := from
+	if f != Empty {
+		if to, _, err = SkipText(b, from); err != nil {
+			return nil, to, At(err, to)
+		}
+		if i, err = expectEnd(b, to, "name"); err != nil {
+			return nil, i, err
+		}
+	} else {
+		i = from
+	}
+	if to-from > maxName {
+		return nil, from, At(errName, from)
+	}
+	return b[from:to], SkipMisc(b, i), nil
+}
+
+// endsAt reports whether an end tag is at b[i].
+func endsAt(b []byte, i int) bool { return i+1 < len(b) && b[i] == '<' && b[i+1] == '/' }
+
+// tagAt is Tag, where there need not be one.
+func tagAt(b []byte, i int) (name []byte, f Form, next int, err error) {
+	switch {
+	case i >= len(b):
+		return nil, Start, i, At(ErrEnds, i)
+	case b[i] != '<':
+		return nil, Start, i, At(errors.New("text where a tag belongs"), i)
+	case i+1 < len(b) && (b[i+1] == '!' || b[i+1] == '?'):
+		return nil, Start, i, At(Unfinished(b[i:]), i)
+	}
+	if name, f, next, err = Tag(b, i); err != nil {
+		err = At(err, i)
+	}
+	return name, f, next, err
+}
+
+// expectStart reads a start tag of that name after blanks and comments.
+func expectStart(b []byte, i int, name string) (next int, err error) {
+	return expect(b, i, name, Start)
+}
+
+// expectEnd reads an end tag of that name after blanks and comments.
+func expectEnd(b []byte, i int, name string) (next int, err error) {
+	if k := i + 2 + len(name); k < len(b) && b[k] == '>' && b[i] == '<' && b[i+1] == '/' && string(b[i+2:k]) == name {
+		return k + 1, nil
+	}
+	return expect(b, i, name, End)
+}
+
+func expect(b []byte, i int, name string, f Form) (next int, err error) {
+	i = SkipMisc(b, i)
+	got, g, next, err := tagAt(b, i)
+	if err != nil {
+		return next, err
+	}
+	if string(got) != name || g != f {
+		return next, At(fmt.Errorf("no %s%s", [...]string{"<", "</", "empty <"}[f], name), i)
+	}
+	return next, nil
+}

@@ -38,6 +38,7 @@ type Sessions struct {
 	idle, absolute time.Duration
 	sealer         sealer
 	userKey        []byte
+	partsKey       []byte
 	now            func() time.Time
 	opening        keyedMutex
 	openedSessions memo[sessionEntry]
@@ -59,11 +60,10 @@ func New(o Options) (*Sessions, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	userKey := hmac.New(sha256.New, o.SealKey)
-	userKey.Write([]byte("keys of shared logins"))
 	return &Sessions{
 		store: o.Store, backends: o.Backends, idle: o.Idle, absolute: o.Absolute,
-		sealer: sealer, userKey: userKey.Sum(nil), now: o.Now,
+		sealer: sealer, userKey: derive(o.SealKey, "keys of shared logins"), partsKey: derive(o.SealKey, "keys of other parts"),
+		now: o.Now,
 	}, nil
 }
 

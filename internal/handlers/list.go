@@ -72,7 +72,8 @@ func planList[T any](a *API, r *http.Request, collection string, scope ...string
 		return nil, err
 	}
 	scope = append(scope, collection, p.filter.String(), q.Get("backend"))
-	p.pager = query.NewPager(p.order, scope...)
+	scope = append(scope, p.logins(auth.From(r.Context()))...)
+	p.pager = query.NewPager(a.sessions.Key("page tokens"), p.order, scope...)
 	if p.start, err = p.pager.Position(q.Get("pageToken")); err != nil {
 		return nil, queryError("pageToken", err)
 	}
@@ -80,6 +81,17 @@ func planList[T any](a *API, r *http.Request, collection string, scope ...string
 		p.size, err = strconv.Atoi(size) // the contract has settled that it is a number in range
 	}
 	return p, err
+}
+
+// logins tells whose list it is: a page token of one user is none of another's.
+func (p *listPlan) logins(session *auth.Session) (owners []string) {
+	for _, l := range session.Logins {
+		if slices.ContainsFunc(p.from, func(s source) bool { return s.backend.Name == l.Backend }) {
+			owners = append(owners, l.Owner())
+		}
+	}
+	slices.Sort(owners)
+	return owners
 }
 
 // queryError points at the character of a parameter that is wrong.

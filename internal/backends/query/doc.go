@@ -47,7 +47,8 @@
 //
 // A page token is the place of the last item delivered, not a count of items: a list goes on after
 // that place whatever came or went meanwhile, and nothing is delivered twice or left out that was
-// there all the time. Every [Order] ends in the id, so that each item has one place.
+// there all the time. Every [Order] ends in the id, so that each item has one place. It is signed: one
+// that was changed, or that belongs to another list or another user, is refused.
 //
 // # Rejected
 //

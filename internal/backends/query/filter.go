@@ -18,8 +18,9 @@ type Filter struct {
 
 // binding is a filter made ready for one type.
 type binding struct {
-	typ   reflect.Type
-	match matcher
+	typ     reflect.Type
+	match   matcher
+	members []string
 }
 
 // ParseFilter reads s without knowing its members; they are looked up when the first item comes.
@@ -64,7 +65,7 @@ func (f *Filter) bind(t reflect.Type) (*binding, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &binding{typ: t, match: match}
+	b := &binding{typ: t, match: match, members: compact(c.members)}
 	f.bound.Store(b)
 	return b, nil
 }
@@ -101,6 +102,20 @@ func structValue(item any) (reflect.Value, error) {
 		v = c
 	}
 	return v, nil
+}
+
+// Members is the members that f looks at, by their dotted names, so that no more of an item has to be
+// read. A member of a list or a map stands as the list or the map. An empty list is none; nil is what
+// cannot be told, for a filter that was not made by [Compile] and has not seen an item yet.
+func (f *Filter) Members() []string {
+	if f == nil || f.root == nil {
+		return []string{}
+	}
+	b := f.bound.Load()
+	if b == nil {
+		return nil
+	}
+	return slices.Clone(b.members)
 }
 
 // String is f in one spelling: equal filters that differ in blanks, or in AND said or left out,

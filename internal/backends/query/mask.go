@@ -260,6 +260,28 @@ func (m *Mask) Append(dst []byte, item any) ([]byte, error) {
 // All reports whether m takes everything, so that an item may be marshalled as it is.
 func (m *Mask) All() bool { return m.root.whole }
 
+// Members is the members that m answers, by their dotted names, so that no more of an item has to be
+// read: nil is all. A part of a list or a map stands as the list or the map.
+func (m *Mask) Members() []string {
+	if m == nil || m.root.whole {
+		return nil
+	}
+	return compact(m.root.members("", nil))
+}
+
+func (k *pick) members(name string, names []string) []string {
+	if k.whole || k.class != classObject {
+		return append(names, name)
+	}
+	if name != "" {
+		name += "."
+	}
+	for i := range k.fields {
+		names = k.fields[i].pick.members(name+k.fields[i].field.name, names)
+	}
+	return names
+}
+
 // maskWriter writes JSON; the first error stays.
 type maskWriter struct {
 	buf *bytes.Buffer

@@ -20,9 +20,13 @@ type Enumerated interface {
 
 // compiler turns a tree into matchers.
 type compiler struct {
-	src string
-	typ reflect.Type
+	src     string
+	typ     reflect.Type
+	members []string // that the matchers read
 }
+
+// reads remembers that a matcher follows pl.
+func (c *compiler) reads(pl *plan) { c.members = append(c.members, pl.member()) }
 
 func (c *compiler) fail(at int, format string, args ...any) *Error {
 	return errorAt(c.src, at, format, args...)
@@ -77,6 +81,7 @@ func (c *compiler) search(l literal) (matcher, error) {
 		if err != nil || pl.class != classText {
 			continue
 		}
+		c.reads(pl)
 		nodes = append(nodes, pl.test(func(s scalar) bool { return p.match(s.text) }))
 	}
 	if nodes == nil {
@@ -94,13 +99,15 @@ func (c *compiler) restriction(r restriction) (matcher, *Error) {
 		return nil, err
 	}
 	if r.op == has && r.value.present() {
+		c.reads(pl)
 		return pl.present(), nil
 	}
 	pl.pass()
-	switch pl.class {
-	case classObject, classMap:
+	if pl.class == classObject || pl.class == classMap {
 		return c.collection(pl, r)
-	case classOpaque:
+	}
+	c.reads(pl)
+	if pl.class == classOpaque {
 		return pl.dynamic(r), nil
 	}
 	test, err := c.condition(pl, r)
@@ -121,6 +128,7 @@ func (c *compiler) collection(pl *plan, r restriction) (matcher, *Error) {
 	if err != nil {
 		return nil, err
 	}
+	c.reads(full)
 	return full.there(), nil
 }
 

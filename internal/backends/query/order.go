@@ -123,6 +123,21 @@ func (o *Order) String() string {
 	return strings.Join(terms, ", ")
 }
 
+// ByID reports whether o is the order of the ids alone, from the first to the last.
+func (o *Order) ByID() bool {
+	return len(o.keys) == 0 || o.keys[0].id && !o.keys[0].desc
+}
+
+// Members is the members that o looks at, by their dotted names. A member of a list or a map stands as
+// the list or the map.
+func (o *Order) Members() []string {
+	names := []string{"id"}
+	for i := range o.keys {
+		names = append(names, o.keys[i].plan.member())
+	}
+	return compact(names)
+}
+
 // Compare is negative if a comes before b, and 0 only for items of one id that are equal in all
 // members of o. Both are pointers to (or are) structs of o's type; anything else counts as an item
 // without members.

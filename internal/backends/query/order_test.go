@@ -1,6 +1,7 @@
 package query_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -185,7 +186,7 @@ func TestPages(t *testing.T) {
 			for _, v := range items[:100] {
 				stays[v.ID.native] = true
 			}
-			seen := deliver(t, query.NewPager(o, "vms", "filter"), o, items, stays, rng)
+			seen := deliver(t, query.NewPager(signingKey, o, "vms", "filter"), o, items, stays, rng)
 			for native := range stays {
 				if !seen[native] {
 					t.Errorf("%s was there all the time and never delivered", native)
@@ -248,6 +249,8 @@ func randomVM(rng *rand.Rand, i int) *vm {
 	return v
 }
 
+var signingKey = []byte("the key of these tests")
+
 func TestTokenRefused(t *testing.T) {
 	order := func(s string) *query.Order {
 		o, err := query.ParseOrder(s, vmType())
@@ -256,7 +259,7 @@ func TestTokenRefused(t *testing.T) {
 		}
 		return o
 	}
-	p := query.NewPager(order("displayName"), "a", "bc")
+	p := query.NewPager(signingKey, order("displayName"), "a", "bc")
 	good, err := p.Token(full())
 	if err != nil {
 		t.Fatal(err)
@@ -265,20 +268,32 @@ func TestTokenRefused(t *testing.T) {
 		t.Fatalf("the token itself: %v, %v", pos, err)
 	}
 	for name, other := range map[string]*query.Pager{
-		"order": query.NewPager(order("displayName desc"), "a", "bc"), "scope": query.NewPager(order("displayName"), "a", "bd"),
-		"boundary": query.NewPager(order("displayName"), "ab", "c"), "count": query.NewPager(order("displayName"), "a"),
+		"order": query.NewPager(signingKey, order("displayName desc"), "a", "bc"), "scope": query.NewPager(signingKey, order("displayName"), "a", "bd"),
+		"boundary": query.NewPager(signingKey, order("displayName"), "ab", "c"), "count": query.NewPager(signingKey, order("displayName"), "a"),
 	} {
 		_, err := other.Position(good)
 		t.Run(name, func(t *testing.T) { checkError(t, err, 0, "belongs to another list") })
 	}
 	for name, token := range map[string]string{
-		"text": "hello world", "padding": good + "=", "newline": good[:10] + "\n" + good[10:], "short": "AQ", "version": "Ag" + good[2:],
+		"text": "hello world", "padding": good + "=", "newline": good[:10] + "\n" + good[10:], "short": "Ag", "version": "AQ" + good[2:],
 		"long": strings.Repeat("A", 5000), "longer": good + "AAAA", "cut": good[:len(good)-4],
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := p.Position(token)
 			checkError(t, err, 0, "page token")
 		})
+	}
+	_, err = query.NewPager([]byte("another key"), order("displayName"), "a", "bc").Position(good)
+	checkError(t, err, 0, "damaged")
+	raw, err := base64.RawURLEncoding.DecodeString(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range raw {
+		raw[i] ^= 1
+		_, err := p.Position(base64.RawURLEncoding.EncodeToString(raw))
+		checkError(t, err, 0, "page token")
+		raw[i] ^= 1
 	}
 	if token, err := p.Token(&disk{}); err == nil {
 		t.Errorf("a token for an item of another type: %s", token)

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -59,6 +60,29 @@ func resolve(src string, t reflect.Type, p path) (*plan, *Error) {
 		}
 	}
 	return pl, nil
+}
+
+// member is the dotted name of the member that pl reads, as far as the struct goes: all below a list, a
+// map or an opaque value is that.
+func (pl *plan) member() string {
+	var names []string
+	for i := 0; i < len(pl.steps) && pl.steps[i].kind == stepField; i++ {
+		names = append(names, pl.steps[i].field.name)
+	}
+	return strings.Join(names, ".")
+}
+
+// compact sorts names and leaves out what stands for itself already: a name, and all below one. It is
+// never nil, since that stands for everything.
+func compact(names []string) []string {
+	slices.Sort(names)
+	out := make([]string, 0, len(names))
+	for _, name := range names {
+		if !slices.ContainsFunc(out, func(above string) bool { return name == above || strings.HasPrefix(name, above+".") }) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func (pl *plan) arrive(t reflect.Type) {

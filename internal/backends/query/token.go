@@ -1,12 +1,14 @@
 package query
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -17,12 +19,14 @@ import (
 //	values    one for each member of the order, then the id, each a tag and what it needs:
 //	          absent -, false -, true -, signed int64, unsigned uint64, floating float64 bits,
 //	          instant int64 seconds and uint32 nanoseconds, text uvarint length and bytes
+//	16 bytes  signature of all before: the first half of an HMAC-SHA-256
 //
-// It is neither secret nor signed, and need not be: it holds what its owner was shown, and whoever
-// writes one of his own only chooses where in his own list to go on.
+// It is signed, not secret: it holds what its owner was shown. The fingerprint could be part of what is
+// signed alone, but then a token of another list could not be told from a damaged one.
 const (
-	tokenVersion     = 1
+	tokenVersion     = 2
 	fingerprintBytes = 16
+	signatureBytes   = 16
 )
 
 const (
@@ -38,14 +42,16 @@ const (
 
 // Pager makes and reads the page tokens of one list. It is safe for concurrent use.
 type Pager struct {
+	key         []byte
 	order       *Order
 	fingerprint [fingerprintBytes]byte
 }
 
-// NewPager is the pager of the list in that order and scope. The scope is all else that decides
-// which items are in the list, always in the same sequence: collection, filter, owner, backends….
-// A token is refused in any other order or scope. pageSize, fields and view do not belong to it.
-func NewPager(order *Order, scope ...string) *Pager {
+// NewPager is the pager of the list in that order and scope, with tokens that are signed with key. The
+// scope is all else that decides which items are in the list, always in the same sequence: collection,
+// filter, whose list it is, backends…. A token is refused in any other order or scope, and under any
+// other key. pageSize, fields and view do not belong to it.
+func NewPager(key []byte, order *Order, scope ...string) *Pager {
 	h := sha256.New()
 	for _, part := range append([]string{order.String()}, scope...) {
 		var size [8]byte // so that "ab","c" is not "a","bc"
@@ -53,9 +59,22 @@ func NewPager(order *Order, scope ...string) *Pager {
 		h.Write(size[:])
 		h.Write([]byte(part))
 	}
-	p := &Pager{order: order}
+	p := &Pager{key: key, order: order}
 	copy(p.fingerprint[:], h.Sum(nil))
 	return p
+}
+
+// sign appends the signature of b to it.
+func (p *Pager) sign(b []byte) []byte {
+	mac := hmac.New(sha256.New, p.key)
+	mac.Write(b)
+	return append(b, mac.Sum(nil)[:signatureBytes]...)
+}
+
+// signed is what was signed, without the signature; ok is false if that is not what p would write.
+func (p *Pager) signed(b []byte) (_ []byte, ok bool) {
+	text := b[:len(b)-signatureBytes]
+	return text, hmac.Equal(p.sign(slices.Clone(text)), b)
 }
 
 // Position is a place in an ordered list, behind which a page begins.
@@ -79,7 +98,7 @@ func (p *Pager) Token(last any) (string, error) {
 	for _, k := range p.order.keys {
 		b = appendScalar(b, k.plan.scalar(v))
 	}
-	return base64.RawURLEncoding.EncodeToString(appendScalar(b, id)), nil
+	return base64.RawURLEncoding.EncodeToString(p.sign(appendScalar(b, id))), nil
 }
 
 // Position reads a token that Token made; "" is the start of the list. Errors are *Error.
@@ -95,13 +114,14 @@ func (p *Pager) Position(token string) (*Position, error) {
 	if err != nil || base64.RawURLEncoding.EncodeToString(b) != token { // the decoder skips newlines
 		return nil, &Error{Msg: "not a page token: pass nextPageToken as it was received"}
 	}
-	if len(b) < 1+fingerprintBytes || b[0] != tokenVersion {
+	if len(b) < 1+fingerprintBytes+signatureBytes || b[0] != tokenVersion {
 		return nil, &Error{Msg: "not a page token of this release: begin again without one"}
 	}
 	if [fingerprintBytes]byte(b[1:]) != p.fingerprint {
-		return nil, &Error{Msg: "this page token belongs to another list: repeat the request it came from, with the same filter, orderBy and scope"}
+		return nil, &Error{Msg: "this page token belongs to another list: repeat the request it came from, with the same filter, orderBy and scope, as the same user"}
 	}
-	if !pos.decode(b[1+fingerprintBytes:]) {
+	text, ok := p.signed(b)
+	if !ok || !pos.decode(text[1+fingerprintBytes:]) {
 		return nil, &Error{Msg: "this page token is damaged: begin again without one"}
 	}
 	return pos, nil
@@ -131,8 +151,7 @@ func (pl *plan) canBe(k kind) bool {
 // Start reports whether pos is the start of the list.
 func (pos *Position) Start() bool { return pos.id.kind == absent }
 
-// ID is the id of the item pos is behind, "" at the start. That item may be gone, and a client can
-// have made the token himself: whoever sends the id to a backend checks it first, as any other.
+// ID is the id of the item pos is behind, "" at the start. That item may be gone.
 func (pos *Position) ID() string { return pos.id.text }
 
 // Before reports whether item comes after pos, and so belongs to the pages to come.

@@ -68,11 +68,13 @@ type change struct {
 	vm *backends.VM
 }
 
-// changesOf is a batch in the order of ids. Of one VM that stands in a batch twice the last counts.
+// changesOf is a batch in the order of ids. VMs are copied: the texts of a driver's are parts of a
+// whole reply, which would stay in memory with them. Of one that stands in a batch twice the last
+// counts.
 func changesOf(b backends.Batch) []change {
 	changes := make([]change, 0, len(b.VMs)+len(b.Gone))
 	for _, vm := range slices.Backward(b.VMs) {
-		changes = append(changes, change{vm.ID, vm})
+		changes = append(changes, change{vm.ID, vm.Clone()})
 	}
 	for _, id := range b.Gone {
 		changes = append(changes, change{id: id})

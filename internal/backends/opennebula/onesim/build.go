@@ -155,14 +155,14 @@ func (c *call) require(v *vm, disks, nics bool) {
 			v.tmpl.set("AUTOMATIC_NIC_REQUIREMENTS", `("CLUSTERS/ID" @> 0)`)
 		}
 		v.tmpl.set("AUTOMATIC_REQUIREMENTS", requirements)
-		c.fillUUID(v)
+		v.fillUUID()
 	}
 	if slices.ContainsFunc(v.tmpl.all("NIC"), func(n *attr) bool { return n.has("SECURITY_GROUPS") }) {
 		v.addRules()
 	}
 }
 
-func (c *call) fillUUID(v *vm) {
+func (v *vm) fillUUID() {
 	if len(v.tmpl.all("OS")) == 0 {
 		v.tmpl.add(attr{name: "OS", vector: true})
 	}
@@ -282,10 +282,11 @@ func (c *call) fillNIC(v *vm, n *attr, id int) string {
 	if !c.may(use, &net.object) {
 		return fmt.Sprintf("User [%d] : Not authorized to perform USE NET [%d].", c.user.id, net.id)
 	}
-	a, ok := net.lease(v.id)
+	i, ok := net.lease(v.id)
 	if !ok {
 		return fmt.Sprintf("Cannot get IP/MAC lease from virtual network %d.", net.id)
 	}
+	a := net.address(i)
 	for k, x := range map[string]string{"AR_ID": "0", "BRIDGE": net.tmpl.get("BRIDGE"), "IP": a.ip, "MAC": a.mac,
 		"NETWORK": net.name, "NETWORK_ID": strconv.Itoa(net.id)} {
 		n.set(k, x)

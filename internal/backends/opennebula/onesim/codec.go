@@ -327,17 +327,28 @@ func text(s string) (any, error) {
 
 // notPlain tells why xmlrpc-c cannot carry s, in its words; "" if it can.
 func notPlain[T string | []byte](s T) string {
-	for i := 0; i < len(s); i++ {
-		if s[i] >= 0xf0 {
-			return fmt.Sprintf("%d-byte supposed UTF-8 string is not valid UTF-8.  "+
-				"UTF-8 string contains a character not in the Basic Multilingual Plane (first byte 0xffffff%x)", len(s), s[i]) // sign-extended there, so here
-		}
+	if i := notPlainAt(s); i >= 0 {
+		return notPlainText(len(s), s[i])
 	}
 	return ""
 }
 
+func notPlainAt[T string | []byte](s T) int {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0xf0 {
+			return i
+		}
+	}
+	return -1
+}
+
+func notPlainText(length int, first byte) string {
+	return fmt.Sprintf("%d-byte supposed UTF-8 string is not valid UTF-8.  "+
+		"UTF-8 string contains a character not in the Basic Multilingual Plane (first byte 0xffffff%x)", length, first) // sign-extended there, so here
+}
+
 // encodeReply renders a methodResponse as xmlrpc-c does: CR LF, i4, no indentation.
-func encodeReply(v any) []byte {
+func encodeReply(v any) part {
 	if f, ok := v.(*fault); ok {
 		return encodeFault(f)
 	}
@@ -345,56 +356,85 @@ func encodeReply(v any) []byte {
 		return encodeFault(&fault{faultInternal, "Unexpected error executing code for particular method, detected by " +
 			"Xmlrpc-c method registry code.  Method did not fail; rather, it did not complete at all.  " + s})
 	}
-	b := make([]byte, 0, 512+sizeOf(v))
-	b = append(b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<methodResponse>\r\n<params>\r\n<param>"...)
-	b = appendValue(b, v)
-	return append(b, "</param>\r\n</params>\r\n</methodResponse>\r\n"...)
+	var e encoder
+	e.text("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<methodResponse>\r\n<params>\r\n<param>")
+	e.value(v)
+	e.text("</param>\r\n</params>\r\n</methodResponse>\r\n")
+	return append(e.done, literal(e.b))
 }
 
-func encodeFault(f *fault) []byte {
-	b := []byte("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<methodResponse>\r\n<fault>\r\n")
-	b = appendValue(b, faultStruct(f))
-	return append(b, "\r\n</fault>\r\n</methodResponse>\r\n"...)
+func encodeFault(f *fault) part {
+	var e encoder
+	e.text("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<methodResponse>\r\n<fault>\r\n")
+	e.value(faultStruct(f))
+	e.text("\r\n</fault>\r\n</methodResponse>\r\n")
+	return literal(e.b)
 }
 
 func faultStruct(f *fault) []member {
 	return []member{{"faultCode", f.code}, {"faultString", f.text}}
 }
 
-func appendValue(b []byte, v any) []byte {
-	b = append(b, "<value>"...)
+// encoder writes values one after the other; documents stand among its bytes as they are.
+type encoder struct {
+	done parts
+	b    []byte // what comes after done
+}
+
+func (e *encoder) text(s string) { e.b = append(e.b, s...) }
+
+func (e *encoder) value(v any) {
+	e.text("<value>")
 	switch v := v.(type) {
 	case string:
-		b = appendEscaped(append(b, "<string>"...), v)
-		b = append(b, "</string>"...)
+		e.text("<string>")
+		e.b = appendEscaped(e.b, v)
+		e.text("</string>")
 	case []byte:
-		b = appendEscaped(append(b, "<string>"...), v)
-		b = append(b, "</string>"...)
+		e.text("<string>")
+		e.b = appendEscaped(e.b, v)
+		e.text("</string>")
+	case *document:
+		e.text("<string>")
+		e.done, e.b = append(e.done, literal(e.b), v), nil
+		e.text("</string>")
 	case int:
-		b = append(strconv.AppendInt(append(b, "<i4>"...), int64(v), 10), "</i4>"...)
+		e.b = append(strconv.AppendInt(append(e.b, "<i4>"...), int64(v), 10), "</i4>"...)
 	case int64:
-		b = append(strconv.AppendInt(append(b, "<i8>"...), v, 10), "</i8>"...)
+		e.b = append(strconv.AppendInt(append(e.b, "<i8>"...), v, 10), "</i8>"...)
 	case bool:
 		if v {
-			b = append(b, "<boolean>1</boolean>"...)
+			e.text("<boolean>1</boolean>")
 		} else {
-			b = append(b, "<boolean>0</boolean>"...)
+			e.text("<boolean>0</boolean>")
 		}
 	case []any:
-		b = append(b, "<array><data>\r\n"...)
-		for _, x := range v {
-			b = append(appendValue(b, x), "\r\n"...)
-		}
-		b = append(b, "</data></array>"...)
+		e.array(v)
 	case []member:
-		b = append(b, "<struct>\r\n"...)
-		for _, m := range v {
-			b = appendEscaped(append(b, "<member><name>"...), m.name)
-			b = append(appendValue(append(b, "</name>\r\n"...), m.value), "</member>\r\n"...)
-		}
-		b = append(b, "</struct>"...)
+		e.structure(v)
 	}
-	return append(b, "</value>"...)
+	e.text("</value>")
+}
+
+func (e *encoder) array(v []any) {
+	e.text("<array><data>\r\n")
+	for _, x := range v {
+		e.value(x)
+		e.text("\r\n")
+	}
+	e.text("</data></array>")
+}
+
+func (e *encoder) structure(v []member) {
+	e.text("<struct>\r\n")
+	for _, m := range v {
+		e.text("<member><name>")
+		e.b = appendEscaped(e.b, m.name)
+		e.text("</name>\r\n")
+		e.value(m.value)
+		e.text("</member>\r\n")
+	}
+	e.text("</struct>")
 }
 
 // appendEscaped escapes as xmlrpc-c does: < > & and CR, nothing else.
@@ -420,23 +460,6 @@ func appendEscaped[T string | []byte](b []byte, s T) []byte {
 	return append(b, s[from:]...)
 }
 
-// sizeOf guesses the encoded size, so that a pool of 100 MB is not copied while it grows.
-func sizeOf(v any) int {
-	switch v := v.(type) {
-	case string:
-		return len(v) + len(v)/4
-	case []byte:
-		return len(v) + len(v)/2
-	case []any:
-		n := 0
-		for _, x := range v {
-			n += sizeOf(x) + 64
-		}
-		return n
-	}
-	return 64
-}
-
 func findNotPlain(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
@@ -445,6 +468,10 @@ func findNotPlain(v any) (string, bool) {
 	case []byte:
 		s := notPlain(v)
 		return s, s != ""
+	case *document:
+		if v.poison != 0 {
+			return notPlainText(v.raw, v.poison), true
+		}
 	case []any:
 		for _, x := range v {
 			if s, bad := findNotPlain(x); bad {

@@ -24,10 +24,12 @@
 //	which action is legal where                machine.go, actions
 //	how a state is left, and into which        machine.go, phases
 //	what a template becomes in a VM            template.go, build.go
-//	a document's elements                      vm.go, document.go
+//	a document's elements                      forms.go, vm.go, document.go
+//	how 100,000 documents are kept and sent    reply.go
 //	users, tokens, permissions                 users.go, access.go
 //	hosts, images, networks at the start       world.go
 //	what differs between the releases          release.go
+//	the demo's VMs                             fleet.go
 //	putting VMs, reading states                testing.go
 //	failures on purpose                        faults.go
 package onesim

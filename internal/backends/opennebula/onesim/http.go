@@ -128,31 +128,31 @@ func (s *Server) readBody(c net.Conn, br *bufio.Reader, r *httpRequest) error {
 type reply struct {
 	status  int
 	header  string // further header lines, each ended by CR LF
-	body    []byte
+	body    part
 	unsized bool
+
+	method string // "" when none was understood
+	fault  *Fault // what spoils it on its way
 }
 
-func (s *Server) bytesOf(r reply) []byte {
-	var b bytes.Buffer
-	b.Grow(len(r.body) + 512)
-	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n%s", r.status, reasons[r.status], r.header)
+// head is everything before the body.
+func (s *Server) head(r reply) []byte {
+	b := fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n%s", r.status, reasons[r.status], r.header)
 	if !r.unsized {
-		fmt.Fprintf(&b, "Content-length: %d\r\n", len(r.body))
+		b = fmt.Appendf(b, "Content-length: %d\r\n", r.body.size())
 	}
 	// oned 6.10 says close on every reply. 4.14 kept connections; this one does not, as a client may not rely on it.
-	fmt.Fprintf(&b, "Connection: close\r\nDate: %s\r\nServer: %s\r\n\r\n", s.today().UTC().Format("Mon, 02 Jan 2006 15:04:05 MST"), abyss)
-	b.Write(r.body)
-	return b.Bytes()
+	return fmt.Appendf(b, "Connection: close\r\nDate: %s\r\nServer: %s\r\n\r\n", s.today().UTC().Format("Mon, 02 Jan 2006 15:04:05 MST"), abyss)
 }
 
 func htmlReply(status int, text string) reply {
-	return reply{status: status, header: "Content-type: text/html\r\n", unsized: true, body: []byte(fmt.Sprintf(
+	return reply{status: status, header: "Content-type: text/html\r\n", unsized: true, body: literal(fmt.Sprintf(
 		"<HTML><HEAD><TITLE>Error %d</TITLE></HEAD><BODY><H1>Error %d</H1><P>%s</P><p><HR><b><i>"+
 			"<a href=\"http://xmlrpc-c.sourceforge.net\">ABYSS Web Server for XML-RPC For C/C++</a></i></b> version 1.33.14<br></p></BODY></HTML>",
 		status, status, text))}
 }
 
-func xmlReply(body []byte) reply {
+func xmlReply(body part) reply {
 	return reply{status: 200, header: "Content-type: text/xml; charset=utf-8\r\n", body: body}
 }
 
@@ -166,23 +166,25 @@ func (s *Server) serve(c net.Conn) {
 	var he *httpError
 	switch {
 	case errors.As(err, &he):
-		s.send(c, htmlReply(he.status, he.text), nil)
+		s.send(c, htmlReply(he.status, he.text))
 	case err != nil: // the connection broke; there is nobody to tell
 	case r.verb == "OPTIONS":
-		s.send(c, reply{status: 200, header: "Allow: POST\r\n"}, nil)
+		s.send(c, reply{status: 200, header: "Allow: POST\r\n", body: literal(nil)})
 	default:
-		out, f := s.answer(r.body)
-		s.send(c, out, f)
+		s.send(c, s.answer(r.body))
 	}
 }
 
+// sendBuffer is how much of a long reply is put together before it is written.
+const sendBuffer = 256 << 10
+
 // send writes the reply, or as much of it as an injected fault lets through.
-func (s *Server) send(c net.Conn, r reply, f *Fault) {
-	b := s.bytesOf(r)
-	if f != nil && f.cuts() {
-		b = b[:min(f.Cut, len(b))]
-	}
-	if _, err := c.Write(b); err != nil {
+func (s *Server) send(c net.Conn, r reply) {
+	head := s.head(r)
+	w := bufio.NewWriterSize(s.outlet(c, r), min(sendBuffer, len(head)+r.body.size()))
+	w.Write(head)
+	r.body.write(w)
+	if err := w.Flush(); err != nil && !errors.Is(err, errCut) {
 		return // the client has gone; oned does not mind either
 	}
 	// Closing with unread input would reset the connection and could lose the reply on its way: read it off.
@@ -197,4 +199,62 @@ func (s *Server) send(c net.Conn, r reply, f *Fault) {
 			return
 		}
 	}
+}
+
+// outlet is the way of one reply to its connection: it counts the bytes, waits where it is held up, and ends where it is cut.
+type outlet struct {
+	s      *Server
+	c      io.Writer
+	method string
+	sent   int
+	holdAt int // only while hold is not nil
+	hold   <-chan struct{}
+	cutAt  int // -1 is nowhere
+}
+
+var errCut = errors.New("cut on purpose")
+
+func (s *Server) outlet(c net.Conn, r reply) *outlet {
+	o := &outlet{s: s, c: c, method: r.method, cutAt: -1}
+	if f := r.fault; f != nil {
+		o.hold, o.holdAt = f.Hold, f.HoldAt
+		if f.cuts() {
+			o.cutAt = f.Cut
+		}
+	}
+	return o
+}
+
+func (o *outlet) Write(b []byte) (int, error) {
+	written := 0
+	if o.hold != nil && o.sent+len(b) > o.holdAt {
+		n, err := o.pass(b[:max(0, o.holdAt-o.sent)])
+		if written = n; err != nil {
+			return written, err
+		}
+		select {
+		case <-o.hold:
+		case <-o.s.life().Done():
+		}
+		o.hold = nil
+	}
+	n, err := o.pass(b[written:])
+	return written + n, err
+}
+
+// pass writes up to the cut.
+func (o *outlet) pass(b []byte) (int, error) {
+	cut := o.cutAt >= 0 && o.sent+len(b) > o.cutAt
+	if cut {
+		b = b[:max(0, o.cutAt-o.sent)]
+	}
+	n, err := o.c.Write(b)
+	o.sent += n
+	o.s.net.Lock()
+	o.s.net.sent[o.method] += int64(n)
+	o.s.net.Unlock()
+	if err == nil && cut {
+		err = errCut
+	}
+	return n, err
 }

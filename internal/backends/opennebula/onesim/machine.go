@@ -303,6 +303,7 @@ func (s *Server) settle() {
 
 // step ends a VM's present step.
 func (s *Server) step(v *vm, at time.Time) {
+	s.touch(v)
 	v.due = time.Time{}
 	switch {
 	case v.state == Pending:

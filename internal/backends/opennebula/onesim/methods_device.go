@@ -714,6 +714,7 @@ func (s *Server) runSchedule(now time.Time) {
 		}
 		x.done = now.Unix()
 		v := s.vms[x.vm]
+		s.touch(v)
 		i := slices.IndexFunc(s.users, func(u *user) bool { return u.id == v.uid })
 		a, _, legal := s.release.actionFor(x.tmpl.get("ACTION"), v.status)
 		if i < 0 || !legal {

@@ -90,24 +90,21 @@ func vmPoolInfo(extended bool) func(*call) (any, *refusal) {
 		if r != nil {
 			return nil, r
 		}
-		return c.appendPool(list, extended || !c.release.since("5.8")), nil
+		return c.pool(list, extended || !c.release.since("5.8")), nil
 	}
 }
 
-func (c *call) appendPool(list []*vm, whole bool) []byte {
-	size := 3 << 10
+func (c *call) pool(list []*vm, whole bool) *document {
+	f := shortForm
 	if whole {
-		size = 12 << 10
+		f = c.whole()
 	}
-	b := append(make([]byte, 0, 64+size*len(list)), "<VM_POOL>"...)
+	d := &document{open: "<VM_POOL>", close: "</VM_POOL>", entries: make([]entry, 0, len(list))}
+	d.raw = len(d.open) + len(d.close)
 	for _, v := range list {
-		if whole {
-			b = c.appendVM(b, v)
-		} else {
-			b = c.appendShortVM(b, v)
-		}
+		d.add(v.id, c.row(v, f))
 	}
-	return append(b, "</VM_POOL>"...)
+	return d
 }
 
 // vmPoolSet skips silently what is no id, does not exist, or may not be seen.
@@ -118,12 +115,12 @@ func vmPoolSet(c *call) (any, *refusal) {
 		if err != nil {
 			continue
 		}
-		if v, r := c.find(id); r == nil && c.may(use, &v.object) && !slices.Contains(list, v) {
+		if v, r := c.look(id); r == nil && c.may(use, &v.object) {
 			list = append(list, v)
 		}
 	}
 	slices.SortFunc(list, func(a, b *vm) int { return b.id - a.id })
-	return c.appendPool(list, c.b(1)), nil
+	return c.pool(slices.Compact(list), c.b(1)), nil
 }
 
 func vmPoolMonitoring(c *call) (any, *refusal) {
@@ -153,6 +150,7 @@ func vmPoolAccounting(c *call) (any, *refusal) {
 		if !mine(&v.object) {
 			continue
 		}
+		v = v.grown(c.Server)
 		for i := range v.hist {
 			h := &v.hist[i]
 			if (start < 0 || h.etime == 0 || h.etime >= start) && (end < 0 || h.stime <= end) {
@@ -166,7 +164,7 @@ func vmPoolAccounting(c *call) (any, *refusal) {
 // appendAccounted puts the VM, without its history, into the record.
 func (c *call) appendAccounted(b []byte, v *vm, h *history) []byte {
 	b = c.appendRecord(b, v, h)
-	b = c.appendStates(c.owned(b, &v.object), v, true)
+	b = appendStates(number(c.owned(b, &v.object), "LAST_POLL", v.lastPoll), v, true)
 	empty := "<MONITORING/>"
 	if c.release.old {
 		empty = "<MONITORING></MONITORING>"

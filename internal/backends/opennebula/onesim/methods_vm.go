@@ -27,11 +27,21 @@ func vmMethods() []method {
 	}
 }
 
-func (c *call) find(id int) (*vm, *refusal) {
+// look finds a VM for those who only read it; its templates may have to be grown first.
+func (c *call) look(id int) (*vm, *refusal) {
 	if id < 0 || id >= len(c.vms) {
 		return nil, missing(kindVM, id)
 	}
 	return c.vms[id], nil
+}
+
+// find finds a VM for those who may change it.
+func (c *call) find(id int) (*vm, *refusal) {
+	v, r := c.look(id)
+	if r == nil {
+		c.touch(v)
+	}
+	return v, r
 }
 
 // vm finds a VM and checks the right to it.
@@ -66,14 +76,14 @@ func vmAllocate(c *call) (any, *refusal) {
 }
 
 func vmInfo(c *call) (any, *refusal) {
-	v, r := c.find(c.i(0))
+	v, r := c.look(c.i(0))
 	if r == nil {
 		r = c.authorizeUnlocked(use, &v.object)
 	}
 	if r != nil {
 		return nil, r
 	}
-	return c.appendVM(nil, v), nil
+	return c.documentOf(v), nil
 }
 
 func vmAction(c *call) (any, *refusal) {
@@ -308,16 +318,13 @@ func (c *call) recoverVM(v *vm, op int) *refusal {
 	return nil
 }
 
-// recoverStep is recover 0, 1 and 2: the outcome of the present step, or the step once more.
+// recoverStep is recover 0, 1 and 2: the outcome of the present step, or the step once more, which a failed clone has not.
 func (c *call) recoverStep(v *vm, op int) *refusal {
 	at := c.now()
-	if v.state == CloningFailure {
+	if v.state == CloningFailure && op != 2 {
 		if op == 1 {
 			c.cloned(v)
 			c.move(v, v.backTo, at)
-		}
-		if op == 2 {
-			c.move(v, is(Cloning), at)
 		}
 		return nil
 	}
@@ -575,7 +582,7 @@ func vmUnlock(c *call) (any, *refusal) {
 }
 
 func vmMonitoring(c *call) (any, *refusal) {
-	v, r := c.find(c.i(0))
+	v, r := c.look(c.i(0))
 	if r == nil {
 		r = c.authorizeUnlocked(use, &v.object)
 	}

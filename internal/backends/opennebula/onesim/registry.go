@@ -80,23 +80,39 @@ func (r release) methods() map[string]*method {
 	return out
 }
 
-// answer turns a request's body into a reply, and tells the fault that has to spoil it on its way out.
-func (s *Server) answer(body []byte) (reply, *Fault) {
+// answer turns a request's body into a reply, with the fault that has to spoil it on its way out.
+func (s *Server) answer(body []byte) reply {
 	r, err := decodeRequest(body)
 	if err != nil {
 		if f, ok := err.(*fault); ok { //nolint:errorlint // decodeRequest returns no wrapped ones
-			return xmlReply(encodeReply(f)), nil
+			return xmlReply(encodeReply(f))
 		}
-		return xmlReply(encodeReply(parseFault("%v", err))), nil
+		return xmlReply(encodeReply(parseFault("%v", err)))
 	}
 	f := s.take(r.method)
+	out, replaced := reply{}, false
 	if f != nil {
 		s.wait(f)
-		if out, done := f.instead(s, r.method); done {
-			return out, f
-		}
+		out, replaced = f.instead(s, r.method)
 	}
-	return xmlReply(encodeReply(s.dispatch(r))), f
+	if !replaced {
+		v := s.dispatch(r)
+		if d, ok := documentIn(v); ok && f != nil && f.List != nil {
+			f.List.apply(d)
+		}
+		out = xmlReply(encodeReply(v))
+	}
+	out.method, out.fault = r.method, f
+	return out
+}
+
+// documentIn finds the VMs in what a method returns.
+func documentIn(v any) (*document, bool) {
+	if list, ok := v.([]any); ok && len(list) > 1 {
+		d, ok := list[1].(*document)
+		return d, ok
+	}
+	return nil, false
 }
 
 func (s *Server) dispatch(r *request) any {

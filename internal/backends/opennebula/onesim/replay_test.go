@@ -519,7 +519,7 @@ func (r *replay) do(method string, args ...any) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<methodCall><methodName>%s</methodName><params>", method)
 	for _, a := range append([]any{"oneadmin:opennebula"}, args...) {
-		b.WriteString("<param>" + string(appendValue(nil, a)) + "</param>")
+		b.WriteString("<param>" + encoded(a) + "</param>")
 	}
 	b.WriteString("</params></methodCall>")
 	x := exchange{Name: method}

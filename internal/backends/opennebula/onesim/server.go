@@ -124,11 +124,13 @@ type Server struct {
 	failures map[Step]int
 	calls    map[string]int
 	methods  map[string]*method
+	packer   packer
 
 	net struct {
 		sync.Mutex
 		listener net.Listener
 		conns    map[net.Conn]bool
+		sent     map[string]int64 // bytes, by method
 		closed   bool
 		done     sync.WaitGroup
 		cancel   context.CancelFunc
@@ -146,7 +148,7 @@ func Start(c Config) (*Server, error) {
 		release: rel, clock: c.Clock, delays: DefaultDelays(), scheduler: c.Scheduler,
 		monitoring: orDefault(c.Monitoring, 10*time.Second), messageSize: orDefault(c.MessageSize, maxBody),
 		bodyTimeout: orDefault(c.BodyTimeout, bodyTimeout), maxConn: c.MaxConn,
-		failures: map[Step]int{}, calls: map[string]int{},
+		failures: map[Step]int{}, calls: map[string]int{}, packer: packer{bases: map[baseKey]*base{}},
 	}
 	if s.clock == nil {
 		s.clock = wallClock{}
@@ -154,9 +156,12 @@ func Start(c Config) (*Server, error) {
 	for step, d := range c.Delays {
 		s.delays[step] = d
 	}
+	s.net.sent = map[string]int64{}
 	s.methods = s.release.methods()
 	s.world = newWorld(s.now(), orDefault(c.Hosts, 3), c.Passwords, rel)
-	s.fill(c.VMs)
+	if err := s.fill(c.VMs); err != nil {
+		return nil, err
+	}
 	return s, s.listen(orDefault(c.Addr, "127.0.0.1:0"))
 }
 

@@ -33,11 +33,18 @@ func (c *client) post(body string) (*http.Response, []byte, error) {
 	return res, b, err
 }
 
+// encoded is a value as a request has it.
+func encoded(v any) string {
+	var e encoder
+	e.value(v)
+	return string(e.b)
+}
+
 func body(session, method string, args ...any) string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "<methodCall><methodName>%s</methodName><params>", method)
 	for _, a := range append([]any{session}, args...) {
-		b.WriteString("<param>" + string(appendValue(nil, a)) + "</param>")
+		b.WriteString("<param>" + encoded(a) + "</param>")
 	}
 	b.WriteString("</params></methodCall>")
 	return b.String()
@@ -197,6 +204,23 @@ func TestEveryStatePutIsShown(t *testing.T) {
 		if got, _ := c.call("one.vm.info", id); got.states != fmt.Sprintf("3 %d ", lcm) {
 			t.Errorf("%s: shown as %q", lcm, got.states)
 		}
+	}
+}
+
+// TestRetryOfAFailedClone is refused: retry is for ACTIVE alone, and CLONING_FAILURE leaves only by success or its end.
+func TestRetryOfAFailedClone(t *testing.T) {
+	s, c := started(t, Config{Delays: slow()})
+	id := put(t, s, VMSpec{State: CloningFailure})
+	if got, _ := c.call("one.vm.recover", id, 2); got.code != "2048 -1" || statusOf(s, id) != "CLONING_FAILURE" {
+		t.Errorf("retry: %q, then %s", got.code, statusOf(s, id))
+	}
+	c.must("one.vm.recover", id, 0)
+	if got := statusOf(s, id); got != "CLONING_FAILURE" {
+		t.Errorf("%s after recover 0", got)
+	}
+	c.must("one.vm.recover", id, 1)
+	if got := statusOf(s, id); got != "PENDING" {
+		t.Errorf("%s after recover 1", got)
 	}
 }
 
@@ -495,29 +519,6 @@ func TestTenThousand(t *testing.T) {
 		if !errors.Is(err, io.EOF) && (!errors.As(err, &syntax) || !strings.Contains(syntax.Msg, "unexpected EOF")) {
 			t.Errorf("%s: %v", method, err)
 		}
-	}
-}
-
-func BenchmarkPool(b *testing.B) {
-	s, err := Start(Config{VMs: 10000, Hosts: 50, Clock: NewClock(time.Unix(1795343646, 0))})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	for _, method := range []string{"one.vmpool.info", "one.vmpool.infoextended"} {
-		b.Run(method, func(b *testing.B) {
-			for b.Loop() {
-				res, err := http.Post(s.URL(), "text/xml", strings.NewReader(body("oneadmin:opennebula", method, -2, -1, -1, -2)))
-				if err != nil {
-					b.Fatal(err)
-				}
-				n, err := io.Copy(io.Discard, res.Body)
-				if err := errors.Join(err, res.Body.Close()); err != nil {
-					b.Fatal(err)
-				}
-				b.SetBytes(n)
-			}
-		})
 	}
 }
 

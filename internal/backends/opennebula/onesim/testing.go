@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 )
 
 // VMSpec is a VM to put into the simulator directly, without calls. Zero values are a VM of oneadmin's, named one-ID, in
@@ -21,6 +20,8 @@ type VMSpec struct {
 	NICs      int               // 0 is one; negative is none
 	User      map[string]string // user attributes
 	NoContext bool
+
+	network string // id; "" is 0
 }
 
 // VMState is what a VM document says of a VM's state, and where it is.
@@ -50,6 +51,7 @@ func (s *Server) SetState(id int, state State, lcm LCM) error {
 			err = fmt.Errorf("onesim: no VM %d", id)
 			return
 		}
+		s.touch(s.vms[id])
 		s.enter(s.vms[id], status{state, lcm}, 0)
 	})
 	return err
@@ -63,7 +65,7 @@ func (s *Server) VM(id int) (VMState, bool) {
 		if id < 0 || id >= len(s.vms) {
 			return
 		}
-		v := s.vms[id]
+		v := s.vms[id].grown(s)
 		found = true
 		out = VMState{ID: v.id, Name: v.name, State: v.state, LCM: v.lcm, Host: -1, Disks: len(v.tmpl.all("DISK")),
 			NICs: len(v.tmpl.all("NIC", "NIC_ALIAS")), Error: v.user.get("ERROR")}
@@ -142,7 +144,7 @@ func (spec VMSpec) template() template {
 		t.add(vector("DISK", "IMAGE_ID", strconv.Itoa(i%2)))
 	}
 	for range max(orDefault(spec.NICs, 1), 0) {
-		t.add(vector("NIC", "NETWORK_ID", "0"))
+		t.add(vector("NIC", "NETWORK_ID", orDefault(spec.network, "0")))
 	}
 	if !spec.NoContext {
 		t.add(vector("CONTEXT", "NETWORK", "YES"))
@@ -183,32 +185,4 @@ func (s *Server) enter(v *vm, to status, host int) {
 		return
 	}
 	s.move(v, to, at)
-}
-
-// demoStates is how the demo's VMs are spread: mostly running, some of everything else.
-var demoStates = []status{
-	active(Running), active(Running), active(Running), is(Poweroff), active(Running), is(Suspended), active(Running), is(Hold),
-	active(Running), is(Stopped), active(Running), is(Undeployed), active(Running), active(Unknown), active(Running), active(BootFailure),
-}
-
-// fill makes the demo's VMs: two disks, two NICs, a context, user attributes, two history records, as those that were
-// measured (about 11 kB each).
-func (s *Server) fill(n int) {
-	owners := []string{"oneadmin", "alice", "oneadmin", "bob"}
-	roles := []string{"web", "db", "cache", "build"}
-	for i := range n {
-		spec := VMSpec{Name: fmt.Sprintf("%s-%d", roles[i%4], i), Owner: owners[i%4], State: demoStates[i%16].state, LCM: demoStates[i%16].lcm,
-			Host: i % len(s.hosts), CPU: 0.1, Memory: 64, Disks: 2, NICs: 2, User: map[string]string{
-				"DESCRIPTION": "one of the demo's machines", "LABELS": roles[i%4], "ROLE": roles[i%4], "NOTE": "made at start"}}
-		if _, err := s.put(spec); err != nil {
-			return // no lease is left: 30,000 VMs of two NICs each
-		}
-		v := s.vms[len(s.vms)-1]
-		if h := v.last(); h != nil {
-			at := s.now().Add(-time.Hour)
-			v.hist = slices.Insert(v.hist, 0, history{host: (h.host + 1) % len(s.hosts), action: actMigrate, stime: at.Unix(), etime: at.Unix() + 60,
-				pstime: at.Unix(), petime: at.Unix() + 5, rstime: at.Unix() + 5, retime: at.Unix() + 60, request: 16})
-			v.last().seq = 1
-		}
-	}
 }

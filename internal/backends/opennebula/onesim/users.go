@@ -439,7 +439,15 @@ func userAllocate(c *call) (any, *refusal) {
 			return nil, refuse(codeInternal, "NAME is already taken by USER %d.", u.id)
 		}
 	}
+	c.forgetDocuments()
 	return c.addUser(name, c.s(1), 1).id, nil
+}
+
+// forgetDocuments is for changes of users: VMs name their owners, and an id may come back.
+func (s *Server) forgetDocuments() {
+	for _, v := range s.vms {
+		v.kept = [formCount]*record{}
+	}
 }
 
 const invalidInUserNames = "&|:\\\";/'#{}$<>"
@@ -466,5 +474,6 @@ func userDelete(c *call) (any, *refusal) {
 		return nil, refuse(codeAction, "Cannot delete user. oneadmin cannot be deleted.")
 	}
 	c.users = slices.DeleteFunc(c.users, func(x *user) bool { return x == u })
+	c.forgetDocuments()
 	return u.id, nil
 }

@@ -27,6 +27,11 @@ type vm struct {
 
 	samples  []sample
 	lastPoll int64
+
+	mould *mould             // what tmpl and user are made of when somebody needs them; nil once they are there
+	lease int                // the first of the NICs' addresses, of a VM with a mould
+	kept  [formCount]*record // its documents, since it last changed
+	shown *moment            // the gaps in them
 }
 
 // work is the other half of a call that goes through a transient state.
@@ -117,32 +122,59 @@ type usage struct {
 }
 
 func (u *usage) add(v *vm) {
+	l := v.load()
 	u.ids = append(u.ids, v.id)
 	u.vms++
-	u.cpu += v.cpu()
-	u.memory += v.memory()
+	u.cpu += l.cpu
+	u.memory += l.memory
+	u.disk += l.disk
+	for _, id := range l.images {
+		u.images[id]++
+	}
+	for _, id := range l.nets {
+		u.leases[id]++
+	}
+	if v.state == Active {
+		u.running++
+		u.runningCPU += l.cpu
+		u.runningMemory += l.memory
+	}
+}
+
+// load is what one VM holds.
+type load struct {
+	cpu          float64
+	memory, disk int
+	images, nets []int
+}
+
+func (v *vm) load() load {
+	if v.mould != nil {
+		return v.mould.load
+	}
+	l := load{cpu: v.cpu(), memory: v.memory()}
 	for _, d := range v.tmpl.all("DISK") {
-		u.disk += max(0, d.id("SIZE"))
+		l.disk += max(0, d.id("SIZE"))
 		if id := d.id("IMAGE_ID"); id >= 0 {
-			u.images[id]++
+			l.images = append(l.images, id)
 		}
 	}
 	for _, n := range v.tmpl.all("NIC", "NIC_ALIAS") {
 		if id := n.id("NETWORK_ID"); id >= 0 {
-			u.leases[id]++
+			l.nets = append(l.nets, id)
 		}
 	}
-	if v.state == Active {
-		u.running++
-		u.runningCPU += v.cpu()
-		u.runningMemory += v.memory()
-	}
+	return l
 }
 
 func (s *Server) usage(uid int) usage {
+	return s.usageOf(func(v *vm) bool { return v.uid == uid && v.state != Done })
+}
+
+func (s *Server) usageOf(mine func(*vm) bool) usage {
 	u := usage{leases: map[int]int{}, images: map[int]int{}}
 	for _, v := range s.vms {
-		if v.uid == uid && v.state != Done {
+		if mine(v) {
 			u.add(v)
 		}
 	}
@@ -155,13 +187,10 @@ func (v *vm) onAHost() bool {
 }
 
 func (s *Server) hostUsage(id int) usage {
-	u := usage{leases: map[int]int{}, images: map[int]int{}}
-	for _, v := range s.vms {
-		if h := v.last(); h != nil && h.host == id && v.onAHost() {
-			u.add(v)
-		}
-	}
-	return u
+	return s.usageOf(func(v *vm) bool {
+		h := v.last()
+		return h != nil && h.host == id && v.onAHost()
+	})
 }
 
 // poll takes the samples that the monitor has sent since it last looked: of running VMs, every period, at most 20.
@@ -192,65 +221,6 @@ func (m sample) append(b []byte, id int, old bool) []byte {
 	b = cdata(cdata(b, "ID", strconv.Itoa(id)), "MEMORY", strconv.Itoa(m.mem))
 	b = cdata(cdata(b, "NETRX", strconv.Itoa(seed*5)), "NETTX", strconv.Itoa(seed*4))
 	return append(cdata(b, "TIMESTAMP", strconv.FormatInt(m.at, 10)), "</MONITORING>"...)
-}
-
-// appendVM renders the whole document. Source: recorded one.vm.info of 6.10.0 and 4.14.2.
-func (s *Server) appendVM(b []byte, v *vm) []byte {
-	s.poll(v)
-	b = s.owned(b, &v.object)
-	if !s.release.since("4.0") {
-		return s.appendAncient(b, v)
-	}
-	b = s.appendStates(b, v, true)
-	b = v.lock.append(b)
-	b = s.appendLastSample(b, v, "<MONITORING></MONITORING>")
-	if s.release.since("6.2") {
-		b = ids(b, "SCHED_ACTIONS", v.sched)
-	}
-	b = v.tmpl.append(append(b, "<TEMPLATE>"...))
-	for _, id := range v.sched {
-		b = s.scheds[id].append(b)
-	}
-	b = append(v.user.append(append(b, "</TEMPLATE><USER_TEMPLATE>"...)), "</USER_TEMPLATE>"...)
-	b = s.appendHistory(b, v)
-	for _, d := range v.snaps {
-		b = d.append(b, s.release.old)
-	}
-	if s.release.since("6.6") {
-		b = append(b, "<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS></BACKUP_IDS></BACKUPS>"...)
-	}
-	return append(b, "</VM>"...)
-}
-
-// appendAncient is the rest of a document of 3.x: the last sample at the top level, the user's attributes in TEMPLATE.
-func (s *Server) appendAncient(b []byte, v *vm) []byte {
-	b = s.appendStates(b, v, false)
-	var last sample
-	if n := len(v.samples); n > 0 {
-		last = v.samples[n-1]
-	}
-	b = number(number(number(number(b, "MEMORY", last.mem), "CPU", 0), "NET_TX", last.mem/16), "NET_RX", last.mem/8)
-	all := v.tmpl.clone()
-	for _, a := range v.user {
-		all.add(a)
-	}
-	return append(s.appendHistory(all.document(b), v), "</VM>"...)
-}
-
-func (s *Server) appendStates(b []byte, v *vm, prev bool) []byte {
-	b = number(number(number(b, "LAST_POLL", v.lastPoll), "STATE", v.state), "LCM_STATE", v.lcm)
-	if prev {
-		b = number(number(b, "PREV_STATE", v.state), "PREV_LCM_STATE", v.lcm)
-	}
-	b = number(number(number(b, "RESCHED", bit(v.resched)), "STIME", v.stime), "ETIME", v.etime)
-	return element(b, "DEPLOY_ID", v.deployID)
-}
-
-func (s *Server) appendLastSample(b []byte, v *vm, none string) []byte {
-	if n := len(v.samples); n > 0 {
-		return v.samples[n-1].append(b, v.id, s.release.old)
-	}
-	return append(b, none...)
 }
 
 func (s *Server) appendHistory(b []byte, v *vm) []byte {
@@ -346,61 +316,6 @@ func (d *diskSnapshots) find(id int) *diskSnapshot {
 		}
 	}
 	return nil
-}
-
-// Members of the abridged documents, in their order. Source: recorded one.vmpool.info of 6.10.0.
-var (
-	shortDisk = strings.Fields(`DISK_ID DATASTORE DATASTORE_ID IMAGE IMAGE_ID SIZE TYPE CLONE CLONE_TARGET LN_TARGET
-		DISK_SNAPSHOT_TOTAL_SIZE`)
-	shortNIC = strings.Fields("IP MAC NETWORK NETWORK_ID NIC_ID SECURITY_GROUPS")
-)
-
-// appendShortVM renders the document as one.vmpool.info shows it since 5.8.
-func (s *Server) appendShortVM(b []byte, v *vm) []byte {
-	s.poll(v)
-	b = s.appendStates(s.ownership(b, &v.object), v, false)
-	b = v.lock.append(b)
-	b = append(b, "<TEMPLATE>"...)
-	for _, name := range []string{"CPU", "MEMORY", "VCPU"} {
-		b = element(b, name, v.tmpl.get(name))
-	}
-	b = appendShort(b, &v.tmpl, "DISK", shortDisk)
-	b = appendShort(b, &v.tmpl, "NIC", shortNIC)
-	b = appendShort(b, &v.tmpl, "NIC_ALIAS", shortNIC)
-	for _, g := range v.tmpl.all("GRAPHICS") {
-		b = g.append(b)
-	}
-	b = append(b, "</TEMPLATE>"...)
-	b = s.appendLastSample(b, v, "<MONITORING/>")
-	b = append(b, "<USER_TEMPLATE>"...)
-	for _, name := range []string{"LABELS", "ERROR", "SCHED_REQUIREMENTS"} {
-		for _, a := range v.user.all(name) {
-			b = a.append(b)
-		}
-	}
-	b = append(b, "</USER_TEMPLATE>"...)
-	h := v.last()
-	if h == nil {
-		return append(b, "<HISTORY_RECORDS/></VM>"...)
-	}
-	b = number(number(append(b, "<HISTORY_RECORDS><HISTORY>"...), "OID", v.id), "SEQ", h.seq)
-	b = number(cdata(b, "HOSTNAME", s.hostName(h.host)), "HID", h.host)
-	b = number(number(b, "CID", 0), "DS_ID", h.store)
-	b = cdata(cdata(cdata(b, "VM_MAD", "dummy"), "TM_MAD", "dummy"), "ACTION", strconv.Itoa(h.action))
-	return append(b, "</HISTORY></HISTORY_RECORDS></VM>"...)
-}
-
-func appendShort(b []byte, t *template, name string, members []string) []byte {
-	for _, a := range t.all(name) {
-		b = append(append(append(b, '<'), name...), '>')
-		for _, m := range members {
-			if a.has(m) {
-				b = cdata(b, m, a.get(m))
-			}
-		}
-		b = append(append(append(b, "</"...), name...), '>')
-	}
-	return b
 }
 
 // failed notes a driver's message where oned does.

@@ -129,7 +129,7 @@ func newWorld(now time.Time, hosts int, passwords map[string]string, rel release
 		w.addHost(i, rel)
 	}
 	w.addStorage(now)
-	w.addNets()
+	w.addNet()
 	w.addTemplates(now)
 	w.addPlain()
 	return w
@@ -198,10 +198,17 @@ func vectorless(pairs []string) template {
 	return t
 }
 
-func (w *world) addNets() {
-	w.nets = []*vnet{{object: root(kindNet, 0, "private", shared()), leases: map[int]int{}, tmpl: vectorless([]string{
-		"BRIDGE", "br0", "BRIDGE_TYPE", "linux", "DNS", "10.0.0.2", "GATEWAY", "10.0.0.1", "NETWORK_ADDRESS", "10.0.0.0",
-		"NETWORK_MASK", "255.255.0.0", "OUTER_VLAN_ID", "", "PHYDEV", "", "SECURITY_GROUPS", "0", "VLAN_ID", "", "VN_MAD", "dummy"})}}
+// addNet adds a network of 10.ID.0.0/16. All VMs that are not told otherwise are on the first.
+func (w *world) addNet() {
+	id := nextID(w.nets)
+	name := "private"
+	if id > 0 {
+		name = fmt.Sprintf("private-%d", id)
+	}
+	prefix := fmt.Sprintf("10.%d.0.", id)
+	w.nets = append(w.nets, &vnet{object: root(kindNet, id, name, shared()), leases: map[int]int{}, tmpl: vectorless([]string{
+		"BRIDGE", fmt.Sprintf("br%d", id), "BRIDGE_TYPE", "linux", "DNS", prefix + "2", "GATEWAY", prefix + "1", "NETWORK_ADDRESS", prefix + "0",
+		"NETWORK_MASK", "255.255.0.0", "OUTER_VLAN_ID", "", "PHYDEV", "", "SECURITY_GROUPS", "0", "VLAN_ID", "", "VN_MAD", "dummy"})})
 }
 
 func (w *world) addTemplates(now time.Time) {
@@ -302,7 +309,7 @@ func (s *Server) imagesIn(store int) []int {
 func (s *Server) imageUsers(id int) []int {
 	var out []int
 	for _, v := range s.vms {
-		if v.state != Done && slices.ContainsFunc(v.tmpl.all("DISK"), func(d *attr) bool { return d.id("IMAGE_ID") == id }) {
+		if v.state != Done && slices.Contains(v.load().images, id) {
 			out = append(out, v.id)
 		}
 	}
@@ -315,19 +322,19 @@ type address struct{ ip, mac string }
 
 func (n *vnet) address(i int) address {
 	a := 10 + i
-	return address{fmt.Sprintf("10.0.%d.%d", a>>8&255, a&255), fmt.Sprintf("02:00:0a:00:%02x:%02x", a>>8&255, a&255)}
+	return address{fmt.Sprintf("10.%d.%d.%d", n.id, a>>8&255, a&255), fmt.Sprintf("02:00:0a:%02x:%02x:%02x", n.id, a>>8&255, a&255)}
 }
 
 // lease takes the lowest free address; false if there is none.
-func (n *vnet) lease(vm int) (address, bool) {
+func (n *vnet) lease(vm int) (int, bool) {
 	for ; n.free < leaseCount; n.free++ {
 		if _, taken := n.leases[n.free]; !taken {
 			n.leases[n.free] = vm
 			n.free++
-			return n.address(n.free - 1), true
+			return n.free - 1, true
 		}
 	}
-	return address{}, false
+	return 0, false
 }
 
 // release gives back one address of a VM, or with "" all.

@@ -181,8 +181,8 @@ const sendBuffer = 256 << 10
 // send writes the reply, or as much of it as an injected fault lets through.
 func (s *Server) send(c net.Conn, r reply) {
 	head := s.head(r)
-	w := bufio.NewWriterSize(s.outlet(c, r), min(sendBuffer, len(head)+r.body.size()))
-	w.Write(head)
+	w := sink{bufio.NewWriterSize(s.outlet(c, r), min(sendBuffer, len(head)+r.body.size()))}
+	w.put(head)
 	r.body.write(w)
 	if err := w.Flush(); err != nil && !errors.Is(err, errCut) {
 		return // the client has gone; oned does not mind either

@@ -11,14 +11,20 @@ import (
 // part is a piece of a reply. Replies are sent after the lock on the data is given back, so nothing in a part changes.
 type part interface {
 	size() int
-	write(*bufio.Writer) // whose error stays until the end
+	write(sink)
 }
+
+// sink is where parts go.
+type sink struct{ *bufio.Writer }
+
+// put leaves the error to Flush, which returns the first there was.
+func (w sink) put(b []byte) { _, _ = w.Write(b) }
 
 type literal []byte
 
 func (b literal) size() int { return len(b) }
 
-func (b literal) write(w *bufio.Writer) { w.Write(b) }
+func (b literal) write(w sink) { w.put(b) }
 
 type parts []part
 
@@ -30,7 +36,7 @@ func (p parts) size() int {
 	return n
 }
 
-func (p parts) write(w *bufio.Writer) {
+func (p parts) write(w sink) {
 	for _, x := range p {
 		x.write(w)
 	}
@@ -41,10 +47,10 @@ type padding int
 
 func (n padding) size() int { return int(n) }
 
-func (n padding) write(w *bufio.Writer) {
+func (n padding) write(w sink) {
 	block := bytes.Repeat([]byte{'x'}, min(int(n), 64<<10))
 	for left := int(n); left > 0; left -= len(block) {
-		w.Write(block[:min(left, len(block))])
+		w.put(block[:min(left, len(block))])
 	}
 }
 
@@ -79,12 +85,12 @@ func (d *document) size() int {
 	return n
 }
 
-func (d *document) write(w *bufio.Writer) {
-	w.Write(appendEscaped(w.AvailableBuffer(), d.open))
+func (d *document) write(w sink) {
+	w.put(appendEscaped(w.AvailableBuffer(), d.open))
 	for _, x := range d.entries {
 		x.write(w)
 	}
-	w.Write(appendEscaped(w.AvailableBuffer(), d.close))
+	w.put(appendEscaped(w.AvailableBuffer(), d.close))
 }
 
 func escapedLen(s string) int { return len(appendEscaped(nil, s)) }
@@ -97,15 +103,15 @@ type row struct {
 
 func (x *row) size() int { return x.rec.length + len(x.gaps[0]) + len(x.gaps[1]) }
 
-func (x *row) write(w *bufio.Writer) {
+func (x *row) write(w sink) {
 	own := x.rec.own
 	for s := range sections {
 		if s > 0 {
-			w.Write(x.gaps[s-1])
+			w.put(x.gaps[s-1])
 		}
 		for _, r := range x.rec.runs[x.rec.ends[s]:x.rec.ends[s+1]] {
-			w.Write(x.rec.base.text[r.from : r.from+r.length])
-			w.Write(own[:r.own])
+			w.put(x.rec.base.text[r.from : r.from+r.length])
+			w.put(own[:r.own])
 			own = own[r.own:]
 		}
 	}
@@ -114,7 +120,7 @@ func (x *row) write(w *bufio.Writer) {
 func (x *row) bytes() []byte {
 	var b bytes.Buffer
 	b.Grow(x.size())
-	w := bufio.NewWriter(&b)
+	w := sink{bufio.NewWriter(&b)}
 	x.write(w)
 	w.Flush() // a bytes.Buffer takes everything
 	return b.Bytes()

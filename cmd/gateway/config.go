@@ -37,6 +37,7 @@ type config struct {
 	Store          storeConfig     `koanf:"store"`
 	Sessions       sessionConfig   `koanf:"sessions"`
 	Logins         loginConfig     `koanf:"logins"`
+	Mirror         mirrorConfig    `koanf:"mirror"`
 	CORS           corsConfig      `koanf:"cors"`
 	TrustedProxies []string        `koanf:"trustedProxies"`
 	Limits         limitConfig     `koanf:"limits"`
@@ -85,6 +86,10 @@ type loginConfig struct {
 	PerMinute int `koanf:"perMinute"`
 }
 
+type mirrorConfig struct {
+	MaxVMs int `koanf:"maxVms"`
+}
+
 type corsConfig struct {
 	Origins []string `koanf:"origins"`
 }
@@ -109,6 +114,7 @@ func defaults() config {
 		Store:    storeConfig{URL: "memory:"},
 		Sessions: sessionConfig{Idle: time.Hour, Absolute: 24 * time.Hour},
 		Logins:   loginConfig{PerMinute: 20},
+		Mirror:   mirrorConfig{MaxVMs: 1_000_000},
 		Limits:   limitConfig{BodyBytes: 1 << 20, HeaderBytes: 32 << 10},
 		Timeouts: timeoutConfig{
 			ReadHeader: 5 * time.Second, Read: 30 * time.Second, Write: 6 * time.Minute,
@@ -257,6 +263,7 @@ func (c *config) check(withoutBackends bool) []error {
 	_, err := c.Sessions.key()
 	m.check("sessions", err)
 	m.require("logins.perMinute", c.Logins.PerMinute >= 1, "expected 1 at least")
+	m.require("mirror.maxVms", c.Mirror.MaxVMs >= 1, "expected 1 at least")
 	m.require("limits.bodyBytes", c.Limits.BodyBytes >= 1024, "expected 1024 at least")
 	m.require("limits.headerBytes", c.Limits.HeaderBytes >= 4096, "expected 4096 at least")
 	for i, origin := range c.CORS.Origins {

@@ -62,6 +62,7 @@ tls: {certFile: cert.pem}
 store: {url: 'disk:/x'}
 sessions: {idle: 1s, absolute: 0s, sealingKey: short}
 logins: {perMinute: 0}
+mirror: {maxVms: 0}
 cors: {origins: ["*"]}
 trustedProxies: [10.0.0.1]
 timeouts: {read: -1s}
@@ -75,7 +76,7 @@ backends:
 	}
 	for _, want := range []string{
 		"VMGATEWAY_FROB", "listen:", "log.level:", "log.format:", "tls:", "store.url:", "sessions.idle:", "sessions.absolute:",
-		"sessions: the sealing key", "logins.perMinute:", "cors.origins[0]:", "trustedProxies[0]:", "timeouts.read:",
+		"sessions: the sealing key", "logins.perMinute:", "mirror.maxVms:", "cors.origins[0]:", "trustedProxies[0]:", "timeouts.read:",
 		"backends[0].id:", "backends[0].kind:", "backends[0].endpoints:", "backends[1].endpoints[0]:", "backends[1].endpoints[1]:",
 		"backends[1].maxConnections:", "backends[1].tls:", "backends[2].id:", "backends[2].tls:",
 	} {

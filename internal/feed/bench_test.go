@@ -17,9 +17,12 @@ const (
 	benchListeners = 1_000
 )
 
-// fleet is VMs as a list of OpenNebula gives them, all in one state.
-func fleet(state backends.State) []*backends.VM {
-	vms := make([]*backends.VM, benchVMs)
+// fleet is benchVMs VMs, all in one state.
+func fleet(state backends.State) []*backends.VM { return fleetOfSize(benchVMs, state) }
+
+// fleetOfSize is VMs as a list of OpenNebula gives them, all in one state.
+func fleetOfSize(size int, state backends.State) []*backends.VM {
+	vms := make([]*backends.VM, size)
 	for n := range vms {
 		native := fmt.Sprint(n)
 		user, group := backends.Ref{ID: id("2"), DisplayName: "alice"}, backends.Ref{ID: id("100"), DisplayName: "lab"}
@@ -68,6 +71,14 @@ func (s *benchSource) emit(b backends.Batch) {
 
 func benchFeed(b *testing.B) (*benchSource, *feed.Feed) {
 	b.Helper()
+	s, _, f := benchFeeds(b)
+	s.emit(backends.Batch{Complete: true, VMs: fleet(running)})
+	return s, f
+}
+
+// benchFeeds is a feed that knows nothing yet.
+func benchFeeds(b *testing.B) (*benchSource, *feed.Feeds, *feed.Feed) {
+	b.Helper()
 	s := &benchSource{batches: make(chan backends.Batch), taken: make(chan struct{})}
 	feeds := feed.New(feed.Config{})
 	b.Cleanup(func() {
@@ -76,9 +87,7 @@ func benchFeed(b *testing.B) (*benchSource, *feed.Feed) {
 		}
 	})
 	backend := &backends.Backend{Name: "one", DisplayName: "Lab", Driver: s}
-	f := feeds.Acquire(backend, owner, backends.NewSession("s")).Feed()
-	s.emit(backends.Batch{Complete: true, VMs: fleet(running)})
-	return s, f
+	return s, feeds, feeds.Acquire(backend, owner, backends.NewSession("s")).Feed()
 }
 
 func perEvent(b *testing.B, n int) {

@@ -45,9 +45,11 @@ func clouds(t *testing.T, test func(*testing.T, *cloud)) {
 	})
 }
 
-func newOpenNebula(t *testing.T) (*cloud, *onesim.Server) {
+func newOpenNebula(t *testing.T) (*cloud, *onesim.Server) { return newOpenNebulaOf(t, 12) }
+
+func newOpenNebulaOf(t testing.TB, vms int) (*cloud, *onesim.Server) {
 	t.Helper()
-	sim, err := onesim.Start(onesim.Config{VMs: 12})
+	sim, err := onesim.Start(onesim.Config{VMs: vms})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +92,7 @@ func newOpenNebula(t *testing.T) (*cloud, *onesim.Server) {
 	}, sim
 }
 
-func password(t *testing.T, sim *onesim.Server) string {
+func password(t testing.TB, sim *onesim.Server) string {
 	t.Helper()
 	users := sim.Users()
 	i := slices.IndexFunc(users, func(u onesim.User) bool { return u.Name == "oneadmin" })
@@ -100,9 +102,11 @@ func password(t *testing.T, sim *onesim.Server) string {
 	return users[i].Password
 }
 
-func newXenAPI(t *testing.T) (*cloud, *xensim.Server) {
+func newXenAPI(t *testing.T) (*cloud, *xensim.Server) { return newXenAPIOf(t, 12) }
+
+func newXenAPIOf(t testing.TB, vms int) (*cloud, *xensim.Server) {
 	t.Helper()
-	sim, err := xensim.Start(xensim.Config{VMs: 12, Durations: &xensim.Durations{}})
+	sim, err := xensim.Start(xensim.Config{VMs: vms, Durations: &xensim.Durations{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +136,7 @@ func newXenAPI(t *testing.T) (*cloud, *xensim.Server) {
 	return c, sim
 }
 
-func parseURL(t *testing.T, text string) *url.URL {
+func parseURL(t testing.TB, text string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(text)
 	if err != nil {
@@ -141,7 +145,7 @@ func parseURL(t *testing.T, text string) *url.URL {
 	return u
 }
 
-func (c *cloud) login(t *testing.T) backends.Login {
+func (c *cloud) login(t testing.TB) backends.Login {
 	t.Helper()
 	l, err := c.Driver.Login(t.Context(), c.user, c.password)
 	if err != nil {

@@ -25,7 +25,7 @@ func changedMembers(before, after *backends.VM) []string {
 func appendChanged(changed []string, prefix string, a, b reflect.Value) []string {
 	for i := range a.NumField() {
 		x, y := a.Field(i), b.Field(i)
-		if reflect.DeepEqual(x.Interface(), y.Interface()) {
+		if same(x, y) {
 			continue
 		}
 		name := jsonName(a.Type().Field(i))
@@ -36,6 +36,20 @@ func appendChanged(changed []string, prefix string, a, b reflect.Value) []string
 		}
 	}
 	return changed
+}
+
+// same reports whether two values are equal. Most are texts, or nothing, or one that both share, which
+// is told without the cost of a deep look.
+func same(x, y reflect.Value) bool {
+	switch x.Kind() {
+	case reflect.String:
+		return x.String() == y.String()
+	case reflect.Pointer, reflect.Map, reflect.Slice:
+		if x.UnsafePointer() == y.UnsafePointer() && (x.Kind() != reflect.Slice || x.Len() == y.Len()) {
+			return x.IsNil() == y.IsNil()
+		}
+	}
+	return reflect.DeepEqual(x.Interface(), y.Interface())
 }
 
 // hasMembers reports whether v holds members that change one by one. A reference to another object

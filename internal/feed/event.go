@@ -1,10 +1,12 @@
 package feed
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"vmgateway/internal/backends"
@@ -60,12 +62,6 @@ func ParsePosition(text string) (Position, error) {
 	return p, nil
 }
 
-type vmData struct {
-	Backend string       `json:"backend"`
-	VM      *backends.VM `json:"vm"`
-	Changed []string     `json:"changed,omitempty"`
-}
-
 type deletedData struct {
 	Backend string      `json:"backend"`
 	ID      backends.ID `json:"id"`
@@ -77,18 +73,24 @@ type healthData struct {
 	Detail  string `json:"detail,omitempty"`
 }
 
-// newVMEvent is vm.created, or with changed vm.changed. A VM that JSON cannot hold is still told
-// of, with nothing but its name, so that a listener can read it.
+// newVMEvent is vm.created, or with changed vm.changed.
 func newVMEvent(kind string, vm *backends.VM, changed []string) Event {
-	e := Event{Type: kind, VM: vm.ID}
-	data, err := json.Marshal(vmData{Backend: vm.ID.Backend, VM: vm, Changed: changed})
-	if err != nil {
-		bare := &backends.VM{ID: vm.ID, Backend: vm.Backend, Kind: vm.Kind, UID: vm.UID, State: backends.StateUnknown}
-		data = encode(vmData{Backend: vm.ID.Backend, VM: bare, Changed: changed})
+	text, _ := eventTexts.Get().(*[]byte)
+	defer eventTexts.Put(text)
+	b := append((*text)[:0], `{"backend":"`...) // a name, and those of members, need no escaping
+	b = append(b, vm.ID.Backend...)
+	b = vm.AppendJSON(append(b, `","vm":`...))
+	if len(changed) > 0 {
+		b = append(b, `,"changed":["`...)
+		b = append(b, strings.Join(changed, `","`)...)
+		b = append(b, `"]`...)
 	}
-	e.Data = data
-	return e
+	*text = append(b, '}')
+	return Event{Type: kind, VM: vm.ID, Data: bytes.Clone(*text)} // of just its size: it is kept
 }
+
+// eventTexts are buffers in which events are written.
+var eventTexts = sync.Pool{New: func() any { return new([]byte) }}
 
 func newDeletedEvent(id backends.ID) Event {
 	return Event{Type: VMDeleted, VM: id, Data: encode(deletedData{id.Backend, id})}

@@ -27,11 +27,12 @@ type Feed struct {
 	inherited chan struct{} // closed when another feed goes on in this one's place
 
 	// The watcher's alone.
-	known fleet
-	whole bool // known is all there is
-	token string
-	held  int // the share of known in all that feeds may know
-	needs int // how many VMs there were when they did not fit
+	known  fleet
+	keeper *keeper // of the VMs in known
+	whole  bool    // known is all there is
+	token  string
+	held   int // the share of known in all that feeds may know
+	needs  int // how many VMs there were when they did not fit
 
 	mirror atomic.Pointer[Snapshot] // of known, while a watch goes on that has told how old it is
 
@@ -56,7 +57,7 @@ func newFeed(cfg *Config, b *backends.Backend, cancel context.CancelFunc) *Feed 
 	return &Feed{
 		cfg: cfg, backend: b, epoch: rand.Text(), cancel: cancel,
 		ready: make(chan struct{}), ended: make(chan struct{}), inherited: make(chan struct{}),
-		log: newEventLog(cfg.Log, cfg.LogBytes),
+		keeper: newKeeper(), log: newEventLog(cfg.Log, cfg.LogBytes),
 	}
 }
 

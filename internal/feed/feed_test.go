@@ -100,10 +100,10 @@ func TestAnEventSaysWhatItIsAbout(t *testing.T) {
 func TestAVMThatJSONCannotHoldIsStillToldOf(t *testing.T) {
 	w := newWorld(t, feed.Config{})
 	_, l := w.ready(vm("1", running))
-	odd := vm("1", running)
-	odd.CPU = &backends.CPU{Share: new(math.NaN())}
+	odd, told := vm("1", running), vm("1", running)
+	odd.CPU, told.CPU = &backends.CPU{Share: new(math.NaN())}, &backends.CPU{}
 	w.step(backends.Batch{VMs: []*backends.VM{odd}})
-	l.want(data(feed.VMChanged, vm("1", backends.StateUnknown), "cpu"))
+	l.want(data(feed.VMChanged, told, "cpu"))
 }
 
 func TestAPositionFromBeforeTheFirstSnapshotIsTooOld(t *testing.T) {

@@ -68,13 +68,12 @@ type change struct {
 	vm *backends.VM
 }
 
-// changesOf is a batch in the order of ids. VMs are copied: the texts of a driver's are parts of a
-// whole reply, which would stay in memory with them. Of one that stands in a batch twice the last
-// counts.
-func changesOf(b backends.Batch) []change {
+// changesOf is a batch in the order of ids, with copies of its VMs. Of one that stands in it twice the
+// last counts.
+func changesOf(b backends.Batch, keep func(*backends.VM) *backends.VM) []change {
 	changes := make([]change, 0, len(b.VMs)+len(b.Gone))
 	for _, vm := range slices.Backward(b.VMs) {
-		changes = append(changes, change{vm.ID, vm.Clone()})
+		changes = append(changes, change{vm.ID, keep(vm)})
 	}
 	for _, id := range b.Gone {
 		changes = append(changes, change{id: id})
@@ -83,11 +82,14 @@ func changesOf(b backends.Batch) []change {
 	return slices.CompactFunc(changes, func(a, b change) bool { return a.id == b.id })
 }
 
-// with is the fleet after a batch. tell is handed each VM that the batch has or shows to be gone, as
-// it was (nil: not known) and as it is (nil: gone), in the order of ids. It costs a copy of the
-// pointers, and a search for each VM of the batch.
-func (f fleet) with(b backends.Batch, tell func(id backends.ID, before, after *backends.VM)) fleet {
-	changes := changesOf(b)
+// with is the fleet after a batch, whose VMs are copied by keep. tell is handed each VM that the batch
+// has or shows to be gone, as it was (nil: not known) and as it is (nil: gone), in the order of ids.
+// It costs a copy of the pointers, and a search for each VM of the batch.
+func (f fleet) with(b backends.Batch, keep func(*backends.VM) *backends.VM, tell func(id backends.ID, before, after *backends.VM)) fleet {
+	changes := changesOf(b, keep)
+	if len(changes) == 0 && !b.Complete {
+		return f
+	}
 	rest := f.vms
 	vms := make([]*backends.VM, 0, max(len(rest), len(changes)))
 	pass := func(n int) { // the batch does not have the next n

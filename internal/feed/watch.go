@@ -156,7 +156,7 @@ func (f *Feed) becomeWhole() {
 // compare gives what is known after a batch, and tells what differs and which VMs are gone.
 func (f *Feed) compare(b backends.Batch) (known fleet, events []Event, gone []backends.ID) {
 	var there []Event // told after what is gone
-	known = f.known.with(b, func(id backends.ID, before, after *backends.VM) {
+	known = f.known.with(b, f.keeper.keep, func(id backends.ID, before, after *backends.VM) {
 		if after == nil {
 			gone = append(gone, id)
 		}

@@ -198,7 +198,7 @@ func TestRecordedRequests(t *testing.T) {
 		}
 		want, ok := parameters(r.Request)
 		if !ok {
-			other++ // a raw HTTP exchange, or a scan.Form that only the recorder sends
+			other++ // a raw HTTP exchange, or a form that only the recorder sends
 			continue
 		}
 		args := make([]any, len(want))

@@ -81,11 +81,20 @@ func Escape(s string) string {
 // Reference resolves the entity or character reference that b begins with, and is its length; a
 // length of 0 says that there is none. Named entities are XML's five: neither daemon declares any.
 func Reference(b []byte) (r rune, size int) {
-	end := bytes.IndexByte(b[:min(len(b), maxReference)], ';')
-	if end < 2 {
+	r, size = entity(b[1:])
+	if size == 0 {
 		return 0, 0
 	}
-	switch name := b[1:end]; string(name) {
+	return r, size + 1
+}
+
+// entity is Reference for what follows the &.
+func entity(b []byte) (r rune, size int) {
+	end := bytes.IndexByte(b[:min(len(b), maxReference)], ';')
+	if end < 1 {
+		return 0, 0
+	}
+	switch name := b[:end]; string(name) {
 	case "lt":
 		r = '<'
 	case "gt":
@@ -187,6 +196,11 @@ var (
 	piClose      = []byte("?>")
 )
 
+// sections are what can stand in a text beside characters and references.
+var sections = [...]struct{ open, end []byte }{
+	{cdataOpen, cdataClose}, {commentOpen, commentClose}, {piOpen, piClose},
+}
+
 // Section is the length of the CDATA section, comment or processing instruction that b begins
 // with, and the text of the first. A length of 0 says that b begins with something else, or ends
 // inside.
@@ -194,9 +208,7 @@ func Section(b []byte) (size int, text []byte) {
 	if len(b) < 2 || b[1] != '!' && b[1] != '?' {
 		return 0, nil
 	}
-	for _, s := range [...]struct{ open, end []byte }{
-		{cdataOpen, cdataClose}, {commentOpen, commentClose}, {piOpen, piClose},
-	} {
+	for _, s := range sections {
 		if !bytes.HasPrefix(b, s.open) {
 			continue
 		}

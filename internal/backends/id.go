@@ -49,6 +49,9 @@ func (id ID) String() string {
 	return id.Backend + "." + id.Native
 }
 
+// Parts is the two halves of the id, for whoever compares ids without putting them together.
+func (id ID) Parts() (backend, native string) { return id.Backend, id.Native }
+
 // MarshalText makes an ID a JSON string.
 func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 

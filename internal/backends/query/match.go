@@ -75,14 +75,14 @@ func (c *compiler) compileAll(nodes []node, stop bool) (matcher, error) {
 // search looks for a literal in the members a reader knows an item by.
 func (c *compiler) search(l literal) (matcher, error) {
 	var nodes []matcher
-	p := searching(l)
+	sought := &condition{op: has, want: scalar{kind: text}, pattern: searching(l)}
 	for _, name := range [...]string{"displayName", "id", "description"} {
 		pl, err := resolve(name, c.typ, path{{name: name}})
 		if err != nil || pl.class != classText {
 			continue
 		}
 		c.reads(pl)
-		nodes = append(nodes, pl.test(func(s scalar) bool { return p.match(s.text) }))
+		nodes = append(nodes, pl.test(sought.holds))
 	}
 	if nodes == nil {
 		return nil, c.fail(l.at, "there is no text to search here: compare a member")
@@ -110,11 +110,11 @@ func (c *compiler) restriction(r restriction) (matcher, *Error) {
 	if pl.class == classOpaque {
 		return pl.dynamic(r), nil
 	}
-	test, err := c.condition(pl, r)
+	held, err := c.condition(pl, r)
 	if err != nil {
 		return nil, err
 	}
-	return pl.test(test), nil
+	return pl.test(held.holds), nil
 }
 
 // collection compiles `object:member` and `map:key`.
@@ -132,18 +132,21 @@ func (c *compiler) collection(pl *plan, r restriction) (matcher, *Error) {
 	return full.there(), nil
 }
 
-// test makes the matcher that reads the scalar at the end of pl.
+// test makes the matcher that reads the scalar at the end of pl; holds is asked if it is there.
 func (pl *plan) test(holds func(scalar) bool) matcher {
-	read, steps := pl.read, pl.steps
+	way, read := pl.way, pl.read
 	leaf := func(v reflect.Value) bool {
 		s := read(v)
 		return s.kind != absent && holds(s)
 	}
-	return func(v reflect.Value) bool { return walk(v, steps, leaf) }
+	return func(v reflect.Value) bool { return walk(v, way, leaf) }
 }
 
 // there is the matcher for a member that is not absent.
 func (pl *plan) there() matcher {
+	if len(pl.way) < len(pl.steps) { // to the key of a map of texts
+		return pl.test(func(scalar) bool { return true })
+	}
 	return pl.ending(func(reflect.Value) bool { return true }, &ends{
 		scalar: func(scalar, bool) bool { return true },
 		object: func(map[string]any) bool { return true },
@@ -174,15 +177,14 @@ func (pl *plan) ending(leaf func(reflect.Value) bool, e *ends) matcher {
 // dynamic compiles a comparison with a value whose type only the item knows. The literal's own type
 // decides, and a value of another type satisfies nothing.
 func (pl *plan) dynamic(r restriction) matcher {
-	want := spelled(r.value)
 	contains := containing(r.value)
-	holds := comparison(r.op, want, exactly(r.value))
+	c := &condition{op: r.op, want: spelled(r.value), pattern: exactly(r.value)}
 	e := &ends{
 		scalar: func(s scalar, below bool) bool {
 			if s.kind == text && r.op == has && !below {
 				return contains.match(s.text)
 			}
-			return s.kind == want.kind && holds(s)
+			return s.kind == c.want.kind && c.holds(s)
 		},
 	}
 	if r.op == has {
@@ -204,49 +206,65 @@ func spelled(l literal) scalar {
 	return scalar{kind: text, text: l.text}
 }
 
+// condition is a comparison with a literal.
+type condition struct {
+	op      operator
+	want    scalar
+	pattern pattern // what a text is held against by =, != and :
+}
+
 // condition is what the scalar at the end of pl must satisfy.
-func (c *compiler) condition(pl *plan, r restriction) (func(scalar) bool, *Error) {
+func (c *compiler) condition(pl *plan, r restriction) (*condition, *Error) {
 	want, err := scalarFor(c.src, pl, r.path, r.value)
 	if err != nil {
 		return nil, err
 	}
+	held := &condition{op: r.op, want: want, pattern: exactly(r.value)}
 	switch {
 	case want.kind == boolean && r.op != equal && r.op != notEqual && r.op != has:
 		return nil, c.fail(r.value.at, "true and false have no order: use = or !=")
 	case want.kind != text:
-		return comparison(r.op, want, pattern{}), nil
+		return held, nil
 	case r.op == has && !pl.below:
-		p := containing(r.value)
-		return func(s scalar) bool { return p.match(s.text) }, nil
+		held.pattern = containing(r.value)
+		return held, nil
 	}
-	p := exactly(r.value)
-	if (r.op == equal || r.op == notEqual) && !p.head && !p.tail {
+	if (r.op == equal || r.op == notEqual) && !held.pattern.head && !held.pattern.tail {
 		if err := c.checkValue(pl, r); err != nil {
 			return nil, err
 		}
 	}
-	return comparison(r.op, want, p), nil
+	return held, nil
 }
 
-// comparison is op as a function over scalars of want's kind; = and != of texts go by p.
-func comparison(op operator, want scalar, p pattern) func(scalar) bool {
-	same := func(s scalar) bool { return compareScalars(s, want) == 0 }
-	if want.kind == text {
-		same = func(s scalar) bool { return p.match(s.text) }
-	}
-	switch op {
+// holds is for a scalar that is there and, but for an identifier, of the kind of the literal.
+func (c *condition) holds(s scalar) bool {
+	switch c.op {
 	case equal, has:
-		return same
+		return c.same(s)
 	case notEqual:
-		return func(s scalar) bool { return !same(s) }
-	case less:
-		return func(s scalar) bool { return compareScalars(s, want) < 0 }
-	case lessOrEqual:
-		return func(s scalar) bool { return compareScalars(s, want) <= 0 }
-	case greater:
-		return func(s scalar) bool { return compareScalars(s, want) > 0 }
+		return !c.same(s)
 	}
-	return func(s scalar) bool { return compareScalars(s, want) >= 0 }
+	order := compareScalars(s.joined(), c.want)
+	switch c.op {
+	case less:
+		return order < 0
+	case lessOrEqual:
+		return order <= 0
+	case greater:
+		return order > 0
+	}
+	return order >= 0
+}
+
+func (c *condition) same(s scalar) bool {
+	switch s.kind {
+	case text:
+		return c.pattern.match(s.text)
+	case identifier:
+		return c.pattern.matchID(s)
+	}
+	return compareScalars(s, c.want) == 0
 }
 
 // scalarFor reads l as a value of the member that pl leads to.
@@ -322,5 +340,5 @@ func (s scalar) String() string {
 	case instant:
 		return s.time.UTC().Format(time.RFC3339Nano)
 	}
-	return s.text
+	return s.joined().text
 }

@@ -20,7 +20,7 @@ const (
 type Order struct {
 	typ  reflect.Type
 	keys []key
-	id   *plan
+	id   key // after all others
 }
 
 // key is one member of an order.
@@ -28,7 +28,16 @@ type key struct {
 	path path
 	desc bool
 	plan *plan
-	id   bool // the order of ids, see compareIDs
+	id   bool // the values are ids, see compareIDs
+}
+
+// scalar is the value of k in an item.
+func (k *key) scalar(v reflect.Value) scalar {
+	s := k.plan.scalar(v)
+	if k.id {
+		return s.split()
+	}
+	return s
 }
 
 // ParseOrder reads AIP-132's `memory.staticMaxBytes desc, displayName` over t, a struct type (or a
@@ -36,7 +45,8 @@ type key struct {
 // that passes a list is refused. Errors in s are *Error.
 //
 // Numbers are ordered numerically, times as instants, false before true, and texts by code point,
-// over their first 256 bytes; ids that end in a number ({backend}.{number}) by that number. An item without the member comes last, in both directions.
+// over their first 256 bytes; the id, and members that are an [Identifier], by backend and then, where
+// they are numbers, by number. An item without the member comes last, in both directions.
 func ParseOrder(s string, t reflect.Type) (*Order, error) {
 	if err := checkText(s); err != nil {
 		return nil, err
@@ -49,7 +59,7 @@ func ParseOrder(s string, t reflect.Type) (*Order, error) {
 	if unknown != nil || id.class != classText || len(id.steps) != 1 {
 		return nil, errors.New("query: " + t.String() + " has no id to order by")
 	}
-	o := &Order{typ: t, id: id}
+	o := &Order{typ: t, id: key{plan: id, id: true}}
 	if err := o.parse(s); err != nil {
 		return nil, err
 	}
@@ -91,7 +101,7 @@ func (o *Order) parseKey(l *lexer) *Error {
 	case len(o.keys) == maxKeys:
 		return l.fail(at, "more than %d members", maxKeys)
 	}
-	k := key{path: p, plan: pl, id: (equalities{want: p}).names(path{{name: "id"}})}
+	k := key{path: p, plan: pl, id: pl.member() == "id" || implements[Identifier](pl.typ)}
 	if l.space() {
 		if k.desc = l.run(nameStops) == "desc"; k.desc || l.run(nameStops) == "asc" {
 			l.at += len(l.run(nameStops))
@@ -125,7 +135,7 @@ func (o *Order) String() string {
 
 // ByID reports whether o is the order of the ids alone, from the first to the last.
 func (o *Order) ByID() bool {
-	return len(o.keys) == 0 || o.keys[0].id && !o.keys[0].desc
+	return len(o.keys) == 0 || o.keys[0].plan.member() == "id" && !o.keys[0].desc
 }
 
 // Members is the members that o looks at, by their dotted names. A member of a list or a map stands as
@@ -145,11 +155,11 @@ func (o *Order) Compare(a, b any) int {
 	v, w := o.item(a), o.item(b)
 	for i := range o.keys {
 		k := &o.keys[i]
-		if c := k.compare(k.plan.scalar(v), k.plan.scalar(w)); c != 0 {
+		if c := k.compare(k.scalar(v), k.scalar(w)); c != 0 {
 			return c
 		}
 	}
-	return (&key{id: true}).compare(o.id.scalar(v), o.id.scalar(w))
+	return o.id.compare(o.id.scalar(v), o.id.scalar(w))
 }
 
 // item is the struct behind item, or an invalid Value.
@@ -167,46 +177,19 @@ func (k *key) compare(a, b scalar) int {
 	case a.kind == absent || b.kind == absent:
 		return cmp.Compare(b.kind, a.kind) // what is absent is last
 	case k.desc:
-		a, b = b, a
-	}
-	if k.id && a.kind == b.kind {
-		if c := compareIDs(a.text, b.text); c != 0 {
-			return c
-		}
+		return compareScalars(b, a)
 	}
 	return compareScalars(a, b)
 }
-
-// compareIDs orders ids, {backend}.{native}: by backend, then numbers by their value, so that one.9
-// comes before one.10, then all others by code point. Numbers have no leading zeros, so the shorter
-// one is the smaller one.
-func compareIDs(a, b string) int {
-	backendA, nativeA, _ := strings.Cut(a, ".")
-	backendB, nativeB, _ := strings.Cut(b, ".")
-	if c := strings.Compare(backendA, backendB); c != 0 {
-		return c
-	}
-	switch numberA, numberB := isNumber(nativeA), isNumber(nativeB); {
-	case numberA && numberB:
-		return cmp.Or(cmp.Compare(len(nativeA), len(nativeB)), strings.Compare(nativeA, nativeB))
-	case numberA:
-		return -1
-	case numberB:
-		return 1
-	}
-	return strings.Compare(nativeA, nativeB)
-}
-
-func isNumber(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
 
 // scalar is the one value at the end of a plan without lists, cut to what an order looks at.
 func (pl *plan) scalar(v reflect.Value) scalar {
 	if !v.IsValid() {
 		return scalar{}
 	}
-	for i := range pl.steps {
+	for i := range pl.way {
 		var ok bool
-		if v, ok = pl.steps[i].next(v); !ok {
+		if v, ok = pl.way[i].next(v); !ok {
 			return scalar{}
 		}
 	}
@@ -216,10 +199,17 @@ func (pl *plan) scalar(v reflect.Value) scalar {
 	} else {
 		s = pl.read(v)
 	}
-	if len(s.text) > maxKeyText {
-		s.text = s.text[:maxKeyText]
+	if len(s.head)+len(s.text) >= maxKeyText {
+		return s.cut()
 	}
 	return s
+}
+
+// cut shortens a text to what an order looks at.
+func (s scalar) cut() scalar {
+	whole := s.joined()
+	whole.text = whole.text[:min(len(whole.text), maxKeyText)]
+	return whole
 }
 
 // opaqueScalar is the scalar at rest below x; lists and objects are none.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/query"
 )
 
@@ -317,6 +318,47 @@ func TestOrderOfIDs(t *testing.T) {
 		for j, b := range sorted {
 			if got := o.Compare(&item{a}, &item{b}); (got < 0) != (i < j) || (got == 0) != (i == j) {
 				t.Errorf("%s against %s: %d", a, b, got)
+			}
+		}
+	}
+}
+
+func TestOrderOfIdentifiers(t *testing.T) {
+	hosts := []string{"one-b.3", "one.9", "one.10", "one.x", "xen.1"}
+	vms := make([]*backends.VM, 0, len(hosts))
+	for i, host := range hosts {
+		id, err := backends.ParseID(host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		vms = append(vms, &backends.VM{ID: backends.ID{Backend: "one", Native: fmt.Sprint(100 - i)}, Host: &backends.Ref{ID: id}})
+	}
+	slices.SortFunc(vms, func(a, b *backends.VM) int { return strings.Compare(a.ID.Native, b.ID.Native) })
+	o, err := query.ParseOrder("host.id", vmOfBackends)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(vms, func(a, b *backends.VM) int { return o.Compare(a, b) })
+	var got []string
+	for _, vm := range vms {
+		got = append(got, vm.Host.ID.String())
+	}
+	if want := []string{"one.9", "one.10", "one.x", "one-b.3", "xen.1"}; !slices.Equal(got, want) {
+		t.Errorf("by host: %q, want %q", got, want)
+	}
+	pager := query.NewPager(signingKey, o)
+	for i, vm := range vms {
+		token, err := pager.Token(vm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		place, err := pager.Position(token)
+		if err != nil || place.ID() != vm.ID.String() {
+			t.Fatalf("the place behind %s is %q, %v", vm.ID, place.ID(), err)
+		}
+		for j, other := range vms {
+			if place.Before(other) != (i < j) {
+				t.Errorf("%s before %s: %t", vm.Host.ID, other.Host.ID, i >= j)
 			}
 		}
 	}

@@ -14,6 +14,7 @@ type plan struct {
 	steps []step
 	typ   reflect.Type // of what is there
 	class class
+	way   []step                     // to where read begins: steps, but for the key of a map of texts
 	read  func(reflect.Value) scalar // nil where there is no scalar
 	lists bool                       // passes a list: there may be many values
 	below bool                       // passes a list or a map
@@ -33,12 +34,13 @@ type step struct {
 	field field
 	key   string
 	value reflect.Value // the key as the map's own type, if that is a kind of string
+	texts bool          // the map is a map[string]string
 }
 
 // resolve looks p up in t. A list on the way is passed by its elements, one at the end is kept.
 func resolve(src string, t reflect.Type, p path) (*plan, *Error) {
 	pl := &plan{}
-	pl.arrive(indirect(t))
+	pl.at(t)
 	for i, s := range p {
 		pl.pass()
 		switch pl.class {
@@ -47,12 +49,10 @@ func resolve(src string, t reflect.Type, p path) (*plan, *Error) {
 			if !ok {
 				return nil, unknown(src, pl.typ, p, i)
 			}
-			pl.steps = append(pl.steps, step{kind: stepField, field: f})
-			pl.arrive(indirect(f.typ))
+			pl.arrive(step{kind: stepField, field: f}, f.typ)
 		case classMap:
-			pl.steps = append(pl.steps, keyStep(pl.typ.Key(), s.name))
 			pl.below = true
-			pl.arrive(indirect(pl.typ.Elem()))
+			pl.arrive(keyStep(pl.typ, s.name), pl.typ.Elem())
 		case classOpaque:
 			pl.rest = append(pl.rest, s.name)
 		default:
@@ -85,17 +85,25 @@ func compact(names []string) []string {
 	return out
 }
 
-func (pl *plan) arrive(t reflect.Type) {
-	pl.typ, pl.class = t, classify(t)
-	pl.read = reader(t, pl.class)
+// arrive takes a step to a value of type t.
+func (pl *plan) arrive(s step, t reflect.Type) {
+	pl.steps = append(pl.steps, s)
+	pl.at(t)
+	if s.texts {
+		pl.way, pl.read = pl.steps[:len(pl.steps)-1], textOf(s.key)
+	}
+}
+
+func (pl *plan) at(t reflect.Type) {
+	pl.typ, pl.class = indirect(t), classify(indirect(t))
+	pl.way, pl.read = pl.steps, reader(pl.typ, pl.class)
 }
 
 // pass steps into the elements of the list that pl has arrived at, if it is one.
 func (pl *plan) pass() {
 	for pl.class == classList {
-		pl.steps = append(pl.steps, step{kind: stepEach})
 		pl.lists, pl.below = true, true
-		pl.arrive(indirect(pl.typ.Elem()))
+		pl.arrive(step{kind: stepEach}, pl.typ.Elem())
 	}
 }
 
@@ -182,12 +190,24 @@ func (s *step) next(v reflect.Value) (_ reflect.Value, ok bool) {
 	return settle(v)
 }
 
-func keyStep(t reflect.Type, key string) step {
-	s := step{kind: stepKey, key: key}
-	if t.Kind() == reflect.String {
-		s.value = reflect.ValueOf(key).Convert(t)
+func keyStep(m reflect.Type, key string) step {
+	s := step{kind: stepKey, key: key, texts: m == reflect.TypeFor[map[string]string]()}
+	if m.Key().Kind() == reflect.String {
+		s.value = reflect.ValueOf(key).Convert(m.Key())
 	}
 	return s
+}
+
+// textOf reads the text of a key from a map[string]string, which reflection would copy to the heap.
+func textOf(key string) func(reflect.Value) scalar {
+	return func(v reflect.Value) scalar {
+		m, _ := v.Interface().(map[string]string)
+		s, ok := m[key]
+		if !ok {
+			return scalar{}
+		}
+		return scalar{kind: text, text: s}
+	}
 }
 
 // entry is the value of the key in m, which JSON writes as text whatever its Go type.
@@ -221,6 +241,9 @@ func keyText(k reflect.Value) string {
 func reader(t reflect.Type, c class) func(reflect.Value) scalar {
 	switch c {
 	case classText:
+		if implements[Identifier](t) {
+			return readIdentifier
+		}
 		if implements[encoding.TextMarshaler](t) {
 			return readMarshaled
 		}
@@ -233,6 +256,22 @@ func reader(t reflect.Type, c class) func(reflect.Value) scalar {
 		return readNumber
 	}
 	return nil
+}
+
+// Identifier may be implemented by a text type that is an id, {backend}.{native}: it is compared and
+// ordered without being put together first.
+type Identifier interface {
+	// Parts is what stands before the dot and behind it; the text of two empty ones is empty.
+	Parts() (backend, native string)
+}
+
+func readIdentifier(v reflect.Value) scalar {
+	id, ok := address(v).(Identifier)
+	if !ok {
+		return scalar{}
+	}
+	backend, native := id.Parts()
+	return scalar{kind: identifier, head: backend, text: native, flag: backend != "" || native != ""}
 }
 
 func readMarshaled(v reflect.Value) scalar {

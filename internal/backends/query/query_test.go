@@ -246,6 +246,8 @@ func TestCompileErrors(t *testing.T) {
 		{`now()`, 0, "no functions"}, {`createTime > now()`, 13, "no functions"}, {`annotations."a"`, 15, "expected an operator"},
 		{`state != (A OR B)`, 9, "needs = or :"}, {`state = (etag = x)`, 8, "values only"}, {"a\x00b", 1, "blank"}, {"a\xffb", 1, "not UTF-8"},
 		{strings.Repeat("(", 33) + "a", 32, "deeper than 32"}, {strings.Repeat("ä", 4097), 4096, "too long"},
+		{strings.Repeat("(", 10_000), 4096, "too long"}, {strings.Repeat("-(", 2000), 65, "deeper than 32"}, {strings.Repeat("a=(", 1300), 98, "deeper than 32"},
+		{"state=RUNNING" + strings.Repeat(" AND state=RUNNING", 60_000), 4096, "too long"}, {strings.Repeat("x", 1<<20), 4096, "too long"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.filter[:min(len(tt.filter), 40)], func(t *testing.T) {

@@ -91,12 +91,12 @@ func (p *Pager) Token(last any) (string, error) {
 		return "", fmt.Errorf("query: %T is not an item of this list", last)
 	}
 	id := p.order.id.scalar(v)
-	if id.text == "" {
+	if id.joined().text == "" {
 		return "", errors.New("query: an item without an id has no place in a list")
 	}
 	b := append([]byte{tokenVersion}, p.fingerprint[:]...)
 	for _, k := range p.order.keys {
-		b = appendScalar(b, k.plan.scalar(v))
+		b = appendScalar(b, k.scalar(v))
 	}
 	return base64.RawURLEncoding.EncodeToString(p.sign(appendScalar(b, id))), nil
 }
@@ -134,10 +134,15 @@ func (pos *Position) decode(b []byte) bool {
 		if s, b, ok = cutScalar(b); !ok || !k.plan.canBe(s.kind) {
 			return false
 		}
+		if k.id {
+			s = s.split()
+		}
 		pos.keys = append(pos.keys, s)
 	}
 	pos.id, b, ok = cutScalar(b)
-	return ok && len(b) == 0 && pos.id.kind == text && pos.id.text != ""
+	ok = ok && len(b) == 0 && pos.id.kind == text && pos.id.text != ""
+	pos.id = pos.id.split()
+	return ok
 }
 
 // canBe reports whether the member can have a value of kind k.
@@ -152,7 +157,7 @@ func (pl *plan) canBe(k kind) bool {
 func (pos *Position) Start() bool { return pos.id.kind == absent }
 
 // ID is the id of the item pos is behind, "" at the start. That item may be gone.
-func (pos *Position) ID() string { return pos.id.text }
+func (pos *Position) ID() string { return pos.id.joined().text }
 
 // Before reports whether item comes after pos, and so belongs to the pages to come.
 func (pos *Position) Before(item any) bool {
@@ -162,11 +167,11 @@ func (pos *Position) Before(item any) bool {
 	v := pos.order.item(item)
 	for i := range pos.keys {
 		k := &pos.order.keys[i]
-		if c := k.compare(pos.keys[i], k.plan.scalar(v)); c != 0 {
+		if c := k.compare(pos.keys[i], k.scalar(v)); c != 0 {
 			return c < 0
 		}
 	}
-	return (&key{id: true}).compare(pos.id, pos.order.id.scalar(v)) < 0
+	return pos.order.id.compare(pos.id, pos.order.id.scalar(v)) < 0
 }
 
 func appendScalar(b []byte, s scalar) []byte {
@@ -181,7 +186,8 @@ func appendScalar(b []byte, s scalar) []byte {
 	case instant:
 		b = binary.BigEndian.AppendUint64(append(b, tagInstant), uint64(s.time.Unix()))
 		return binary.BigEndian.AppendUint32(b, uint32(s.time.Nanosecond()))
-	case text:
+	case text, identifier:
+		s = s.joined()
 		b = binary.AppendUvarint(append(b, tagText), uint64(len(s.text)))
 		return append(b, s.text...)
 	}
@@ -191,11 +197,11 @@ func appendScalar(b []byte, s scalar) []byte {
 func appendNumber(b []byte, n number) []byte {
 	switch n.kind {
 	case signed:
-		return binary.BigEndian.AppendUint64(append(b, tagSigned), uint64(n.i))
+		return binary.BigEndian.AppendUint64(append(b, tagSigned), n.bits)
 	case unsigned:
-		return binary.BigEndian.AppendUint64(append(b, tagUnsigned), n.u)
+		return binary.BigEndian.AppendUint64(append(b, tagUnsigned), n.bits)
 	}
-	return binary.BigEndian.AppendUint64(append(b, tagFloating), math.Float64bits(n.f))
+	return binary.BigEndian.AppendUint64(append(b, tagFloating), n.bits)
 }
 
 // cutScalar reads one value from the front of b. It takes only what appendScalar writes.

@@ -11,9 +11,10 @@ import (
 // scalar is one value that can be compared. The zero scalar is an absent one.
 type scalar struct {
 	kind kind
-	text string
+	flag bool   // of an identifier: it has a dot
+	text string // of an identifier: what stands behind the dot
+	head string // of an identifier: what stands before it
 	num  number
-	flag bool
 	time time.Time
 }
 
@@ -26,6 +27,7 @@ const (
 	numeric
 	instant
 	text
+	identifier
 )
 
 // compareScalars orders two scalars that are there: by kind, then by value.
@@ -40,8 +42,57 @@ func compareScalars(a, b scalar) int {
 		return a.num.compare(b.num)
 	case instant:
 		return a.time.Compare(b.time)
+	case identifier:
+		return compareIDs(a, b)
 	}
 	return strings.Compare(a.text, b.text) // bytes of UTF-8 order as code points do
+}
+
+// joined is an identifier as the text that JSON has; any other scalar is as it was.
+func (s scalar) joined() scalar {
+	if s.kind != identifier {
+		return s
+	}
+	if !s.flag {
+		return scalar{kind: text, text: s.head}
+	}
+	return scalar{kind: text, text: s.head + "." + s.text}
+}
+
+// split makes an identifier of a text.
+func (s scalar) split() scalar {
+	if s.kind != text {
+		return s
+	}
+	head, tail, dot := strings.Cut(s.text, ".")
+	return scalar{kind: identifier, head: head, text: tail, flag: dot}
+}
+
+// compareIDs orders ids, {backend}.{native}: by backend, then numbers by their value, so that one.9
+// comes before one.10, then all others by code point. Numbers have no leading zeros, so the shorter
+// one is the smaller one.
+func compareIDs(a, b scalar) int {
+	if c := strings.Compare(a.head, b.head); c != 0 {
+		return c
+	}
+	switch numberA, numberB := isNumber(a.text), isNumber(b.text); {
+	case numberA && numberB && len(a.text) != len(b.text):
+		return cmp.Compare(len(a.text), len(b.text))
+	case numberA && !numberB:
+		return -1
+	case numberB && !numberA:
+		return 1
+	}
+	return cmp.Or(strings.Compare(a.text, b.text), compareBools(a.flag, b.flag))
+}
+
+func isNumber(text string) bool {
+	for _, c := range []byte(text) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return text != ""
 }
 
 func compareBools(a, b bool) int {
@@ -57,9 +108,7 @@ func compareBools(a, b bool) int {
 // number is an integer of 64 bits, or else a float: a float64 alone would take 2^53+1 for 2^53.
 type number struct {
 	kind numberKind
-	i    int64
-	u    uint64
-	f    float64
+	bits uint64 // of the int64, uint64 or float64
 }
 
 type numberKind byte
@@ -70,13 +119,13 @@ const (
 	floating            // with a fraction, or beyond the unsigned ones
 )
 
-func fromInt(i int64) number { return number{kind: signed, i: i} }
+func fromInt(i int64) number { return number{kind: signed, bits: uint64(i)} }
 
 func fromUint(u uint64) number {
 	if u <= math.MaxInt64 {
 		return fromInt(int64(u))
 	}
-	return number{kind: unsigned, u: u}
+	return number{kind: unsigned, bits: u}
 }
 
 // fromFloat refuses NaN, which is no number.
@@ -85,7 +134,7 @@ func fromFloat(f float64) (number, bool) {
 	case math.IsNaN(f):
 		return number{}, false
 	case f != math.Trunc(f) || f < -1<<63 || f >= 1<<64:
-		return number{kind: floating, f: f}, true
+		return number{kind: floating, bits: math.Float64bits(f)}, true
 	case f < 1<<63:
 		return fromInt(int64(f)), true
 	}
@@ -95,11 +144,11 @@ func fromFloat(f float64) (number, bool) {
 func (n number) float() float64 {
 	switch n.kind {
 	case signed:
-		return float64(n.i)
+		return float64(int64(n.bits))
 	case unsigned:
-		return float64(n.u)
+		return float64(n.bits)
 	}
-	return n.f
+	return math.Float64frombits(n.bits)
 }
 
 func (n number) compare(m number) int {
@@ -109,9 +158,9 @@ func (n number) compare(m number) int {
 	case n.kind != m.kind: // every unsigned one is above every signed one
 		return cmp.Compare(n.kind, m.kind)
 	case n.kind == signed:
-		return cmp.Compare(n.i, m.i)
+		return cmp.Compare(int64(n.bits), int64(m.bits))
 	}
-	return cmp.Compare(n.u, m.u)
+	return cmp.Compare(n.bits, m.bits)
 }
 
 // compareFloat compares where one side is floating at least. Such a float is never equal to an
@@ -127,11 +176,11 @@ func (n number) compareFloat(m number) int {
 func (n number) String() string {
 	switch n.kind {
 	case signed:
-		return strconv.FormatInt(n.i, 10)
+		return strconv.FormatInt(int64(n.bits), 10)
 	case unsigned:
-		return strconv.FormatUint(n.u, 10)
+		return strconv.FormatUint(n.bits, 10)
 	}
-	return strconv.FormatFloat(n.f, 'g', -1, 64)
+	return strconv.FormatFloat(n.float(), 'g', -1, 64)
 }
 
 // parseNumber reads JSON's numbers, with a + or leading zeros if one likes.
@@ -159,54 +208,4 @@ func spelledNumber(s string) bool {
 		return false
 	}
 	return strings.Trim(s, "0123456789.eE+-") == ""
-}
-
-// pattern is what a text is held against.
-type pattern struct {
-	text string // without the wildcards, and in lower case if fold
-	head bool   // anything may stand before it
-	tail bool   // anything may stand behind it
-	fold bool   // case does not matter
-}
-
-// exactly is the pattern of = and !=.
-func exactly(l literal) pattern {
-	p := pattern{text: l.text, head: l.head, tail: l.tail}
-	if p.head {
-		p.text = p.text[1:]
-	}
-	if p.tail && p.text != "" {
-		p.text = p.text[:len(p.text)-1]
-	}
-	return p
-}
-
-// containing is the pattern of : on a text.
-func containing(l literal) pattern {
-	return pattern{text: strings.ToLower(l.text), head: true, tail: true, fold: true}
-}
-
-// searching is the pattern of a literal alone.
-func searching(l literal) pattern {
-	if !l.head && !l.tail {
-		return containing(l)
-	}
-	p := exactly(l)
-	p.text, p.fold = strings.ToLower(p.text), true
-	return p
-}
-
-func (p pattern) match(s string) bool {
-	if p.fold {
-		s = strings.ToLower(s) // without a copy when it is in lower case already
-	}
-	switch {
-	case p.head && p.tail:
-		return strings.Contains(s, p.text)
-	case p.head:
-		return strings.HasSuffix(s, p.text)
-	case p.tail:
-		return strings.HasPrefix(s, p.text)
-	}
-	return s == p.text
 }

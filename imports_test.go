@@ -43,7 +43,8 @@ var rooms = map[string]room{
 		},
 		theirs: []string{
 			"github.com/getkin/kin-openapi", "github.com/go-chi/chi/v5", "github.com/go-chi/cors",
-			"github.com/go-chi/httprate", "github.com/prometheus/client_golang", "go.uber.org/zap",
+			"github.com/go-chi/httprate", "github.com/klauspost/compress", "github.com/prometheus/client_golang",
+			"go.uber.org/zap",
 		},
 	},
 	"internal/auth": {

@@ -64,6 +64,8 @@ type API struct {
 	sessions       *auth.Sessions
 	operations     *operations.Tracker
 	feeds          *feed.Feeds
+	reads          sharedReads
+	compress       func(http.Handler) http.HandlerFunc
 	stopping       context.Context // ends when event streams shall
 	stop           context.CancelFunc
 	metrics        *metrics
@@ -75,13 +77,6 @@ type API struct {
 
 // handler serves one operation of the contract. The contract has settled the request's shape.
 type handler func(r *http.Request) (reply, error)
-
-// reply is one value on its way out; a nil body sends none.
-type reply struct {
-	status int
-	body   any
-	header http.Header
-}
 
 // New checks that contract and handlers agree, and builds the routes.
 func New(cfg Config) (*API, error) {
@@ -107,6 +102,9 @@ func New(cfg Config) (*API, error) {
 		loginsByUser:   newLoginLimiter(cfg.LoginsPerMin),
 		crossOrigin:    http.NewCrossOriginProtection(),
 		now:            cfg.Now,
+	}
+	if a.compress, err = newCompressor(); err != nil {
+		return nil, err
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	for _, origin := range cfg.CORSOrigins {
@@ -139,13 +137,7 @@ func (a *API) route() error {
 			}
 			delete(handlers, op.OperationID)
 			o := a.newOperation(method, path, item, op)
-			if o.takes("If-Match") {
-				serve = a.matching(serve)
-			}
-			if o.takes(idempotencyName) {
-				serve = a.idempotent(serve)
-			}
-			r.Method(method, path, a.serve(o, serve))
+			r.Method(method, path, a.around(o, serve))
 		}
 	}
 	for id := range handlers {
@@ -157,6 +149,26 @@ func (a *API) route() error {
 	a.Handler, a.mux = r, r
 	sort.Slice(mistakes, func(i, j int) bool { return mistakes[i].Error() < mistakes[j].Error() })
 	return errors.Join(mistakes...)
+}
+
+// around puts around a handler what its operation says to heed.
+func (a *API) around(o *operation, next handler) http.Handler {
+	if o.takes("If-Match") {
+		next = a.matching(next)
+	}
+	if o.takes(idempotencyName) {
+		next = a.idempotent(next)
+	}
+	if o.changes() {
+		next = a.writing(next)
+	}
+	if o.takes("If-None-Match") {
+		next = a.conditional(next)
+	}
+	if uncompressed[o.route.Operation.OperationID] {
+		return a.serve(o, next)
+	}
+	return a.compressed(a.serve(o, next))
 }
 
 // handlers is every operation by its operationId.

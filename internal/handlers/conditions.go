@@ -1,6 +1,8 @@
 package handlers
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"net/http"
 	"regexp"
 	"slices"
@@ -11,8 +13,35 @@ import (
 	"vmgateway/internal/backends"
 )
 
-// entityTag is one member of an If-Match list (RFC 9110, 8.8.3).
-var entityTag = regexp.MustCompile(`^(W/)?"([\x21\x23-\x7e\x80-\xff]*)"$`)
+// entityTag is the first member of a list of entity tags, and what stands between it and the next one
+// (RFC 9110, 8.8.3). Lists may have empty members.
+var entityTag = regexp.MustCompile(`^[ \t,]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,[ \t,]*|$)`)
+
+// tags is the value of If-Match or If-None-Match.
+type tags struct {
+	strong, weak []string
+	anything     bool // *: whatever there is
+}
+
+func parseTags(name string, values []string) (t tags, err error) {
+	text := strings.Join(values, ",")
+	if strings.TrimSpace(text) == "*" {
+		return tags{anything: true}, nil
+	}
+	for text != "" {
+		m := entityTag.FindStringSubmatch(text)
+		switch {
+		case m == nil:
+			return t, headerError(name, `expected *, or etags in quotes, such as "7b2c"`)
+		case m[1] == "":
+			t.strong = append(t.strong, m[2])
+		default:
+			t.weak = append(t.weak, m[2])
+		}
+		text = text[len(m[0]):]
+	}
+	return t, nil
+}
 
 // matching holds a request with If-Match against the VM as it is before it is carried out.
 func (a *API) matching(next handler) handler {
@@ -21,7 +50,7 @@ func (a *API) matching(next handler) handler {
 		if len(values) == 0 {
 			return next(r)
 		}
-		tags, anything, err := parseMatch(strings.Join(values, ","))
+		given, err := parseTags("If-Match", values)
 		if err != nil {
 			return reply{}, err
 		}
@@ -30,35 +59,87 @@ func (a *API) matching(next handler) handler {
 			return reply{}, err
 		}
 		view := backends.ViewFull
-		if anything {
+		if given.anything {
 			view = backends.ViewBasic
 		}
 		vm, err := t.backend.VM(r.Context(), t.session, t.id, view)
 		if err != nil {
 			return reply{}, err
 		}
-		if !anything && !slices.Contains(tags, vm.ETag) {
+		if !given.anything && !slices.ContainsFunc(given.strong, func(tag string) bool { return isVersion(tag, vm.ETag) }) {
 			return reply{}, &backends.Error{Code: backends.ETagMismatch, Detail: "The VM is no longer what If-Match names: read it again."}
 		}
 		return next(r)
 	}
 }
 
-// parseMatch reads If-Match: the strong tags it names, or that any will do. Weak ones match nothing.
-func parseMatch(text string) (tags []string, anything bool, err error) {
-	if strings.TrimSpace(text) == "*" {
-		return nil, true, nil
+// The ETag of a reply is the hash of what it shows. In front of that of a single VM stands the version
+// of the VM, its member etag: of two reads with the same version, the samples may differ. A change
+// with If-Match looks at the version only. Behind it stands the coding of a compressed reply, which is
+// another representation.
+
+// tagOf is the hash of a representation, made of all its parts.
+func tagOf(parts ...[]byte) string {
+	h := sha256.New()
+	for _, part := range parts {
+		h.Write(part)
 	}
-	for part := range strings.SplitSeq(text, ",") {
-		m := entityTag.FindStringSubmatch(strings.TrimSpace(part))
-		if m == nil {
-			return nil, false, headerError("If-Match", `expected *, or etags in quotes, such as "7b2c"`)
-		}
-		if m[1] == "" && m[2] != "" {
-			tags = append(tags, m[2])
-		}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
+}
+
+// isVersion reports whether a tag that was given out with a VM is of this version of it.
+func isVersion(tag, version string) bool {
+	tag, _, _ = strings.Cut(tag, ".")
+	return sameTag(tag, version)
+}
+
+// sameTag reports whether a tag that was given out is want, in whichever coding.
+func sameTag(tag, want string) bool {
+	if rest, ok := strings.CutPrefix(tag, want); ok {
+		return rest == "" || slices.Contains(tagSuffixes, rest)
 	}
-	return tags, false, nil
+	return false
+}
+
+// conditional gives replies an ETag, and answers 304 when the client has the same already (RFC 9110,
+// 13.1.2).
+func (a *API) conditional(next handler) handler {
+	return func(r *http.Request) (reply, error) {
+		given, err := parseTags("If-None-Match", r.Header.Values("If-None-Match"))
+		if err != nil {
+			return reply{}, err
+		}
+		answer, err := next(r)
+		if err != nil || answer.status != http.StatusOK {
+			return answer, err
+		}
+		if _, ok := answer.body.(stream); ok {
+			return answer, nil
+		}
+		body, err := answer.encoded()
+		if err != nil {
+			return reply{}, err
+		}
+		tag := answer.tag
+		if tag == "" {
+			tag = tagOf(body.text)
+		}
+		answer.body = body
+		if answer.header == nil {
+			answer.header = http.Header{}
+		}
+		answer.header.Set("Cache-Control", "private, no-cache") // may be kept, and is asked for again
+		for _, has := range slices.Concat(given.strong, given.weak) {
+			if sameTag(has, tag) {
+				tag, given.anything = has, true // the very one that the client has, coding and all
+			}
+		}
+		answer.header.Set("ETag", `"`+tag+`"`)
+		if given.anything {
+			answer.status, answer.body = http.StatusNotModified, nil
+		}
+		return answer, nil
+	}
 }
 
 func headerError(name, detail string) error {

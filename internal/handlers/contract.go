@@ -81,6 +81,12 @@ func (a *API) newOperation(method, path string, item *openapi3.PathItem, op *ope
 // takes reports whether the operation has a header parameter.
 func (o *operation) takes(header string) bool { return o.headers[header] }
 
+// changes reports whether the operation may change something at a backend: not what only the
+// gateway's own sessions are about.
+func (o *operation) changes() bool {
+	return o.route.Method != http.MethodGet && !strings.HasPrefix(o.route.Path, "/sessions")
+}
+
 func needOf(global openapi3.SecurityRequirements, own *openapi3.SecurityRequirements) tokenNeed {
 	requirements := global
 	if own != nil {
@@ -113,33 +119,8 @@ func (a *API) serve(o *operation, next handler) http.HandlerFunc {
 			a.fail(w, r, err)
 			return
 		}
-		for name, values := range answer.header {
-			w.Header()[name] = values
-		}
-		switch body := answer.body.(type) {
-		case nil:
-			w.WriteHeader(answer.status)
-		case rawBody:
-			body.write(w, answer.status)
-		case stream:
-			body(w, r)
-		default:
-			writeJSON(w, answer.status, "application/json", body)
-		}
+		answer.write(w, r)
 	}
-}
-
-// rawBody is a reply that is not JSON.
-type rawBody struct {
-	contentType string
-	text        []byte
-}
-
-func (b rawBody) write(w http.ResponseWriter, status int) {
-	w.Header().Set("Content-Type", b.contentType)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	w.Write(b.text) // a client that has hung up is nobody's error
 }
 
 // backendEnded forgets a login that a backend has just said to be over.
@@ -197,7 +178,7 @@ func (o *operation) checkOnce(query url.Values, header http.Header) error {
 		}
 	}
 	for name := range o.headers {
-		if name != "Prefer" && name != "If-Match" && len(header.Values(name)) > 1 { // those two are lists
+		if !listHeaders[name] && len(header.Values(name)) > 1 {
 			wrong = append(wrong, backends.FieldError{Parameter: name, Detail: "given more than once"})
 		}
 	}
@@ -211,6 +192,9 @@ func (o *operation) checkOnce(query url.Values, header http.Header) error {
 		Fields: wrong,
 	}
 }
+
+// listHeaders are those parameters that may be given in several lines.
+var listHeaders = map[string]bool{"Prefer": true, "If-Match": true, "If-None-Match": true, "Cache-Control": true}
 
 func pathParams(r *http.Request) map[string]string {
 	params := chi.RouteContext(r.Context()).URLParams

@@ -35,8 +35,8 @@ func (a *API) use(r *chi.Mux) {
 		r.Use(cors.Handler(cors.Options{
 			AllowedOrigins:   a.cfg.CORSOrigins,
 			AllowedMethods:   []string{"GET", "HEAD", "POST", "PATCH", "DELETE"},
-			AllowedHeaders:   []string{"Authorization", "Content-Type", "X-Request-Id", "traceparent", "Prefer", "If-Match", "Idempotency-Key", "Last-Event-ID"},
-			ExposedHeaders:   []string{"X-Request-Id", "Location", "ETag", "Retry-After", "Preference-Applied", "Idempotency-Replayed"},
+			AllowedHeaders:   []string{"Authorization", "Content-Type", "X-Request-Id", "traceparent", "Prefer", "If-Match", "If-None-Match", "Cache-Control", "Idempotency-Key", "Last-Event-ID"},
+			ExposedHeaders:   []string{"X-Request-Id", "Location", "ETag", "Age", "Retry-After", "Preference-Applied", "Idempotency-Replayed"},
 			AllowCredentials: true,
 			MaxAge:           600,
 		}))
@@ -115,7 +115,7 @@ func (a *API) record(next http.Handler) http.Handler {
 			status = http.StatusOK
 		}
 		took := time.Since(begin)
-		a.metrics.request(r.Method, route, status, took)
+		a.metrics.request(r.Method, route, status, ww.BytesWritten(), took)
 		a.log.Info("request",
 			zap.String("method", r.Method),
 			zap.String("route", route),

@@ -24,9 +24,6 @@ const (
 	resyncType   = "resync"
 )
 
-// stream is a reply that goes on until the listener leaves.
-type stream func(w http.ResponseWriter, r *http.Request)
-
 // cursor is a place in each of a session's feeds: {backend}.{position}, joined by ~.
 type cursor map[string]feed.Position
 
@@ -57,23 +54,6 @@ func parseCursor(text string) (cursor, bool) {
 		c[backend] = p
 	}
 	return c, true
-}
-
-// cursorOf is where the feeds of the list's backends stand now: taken before the list is read, it is
-// where to follow from without a gap.
-func (a *API) cursorOf(r *http.Request, from []source) cursor {
-	c := make(cursor)
-	for _, src := range from {
-		login, err := auth.From(r.Context()).LoginAt(src.backend.Name)
-		if err != nil {
-			continue
-		}
-		c[src.backend.Name] = nowhere
-		if f, ok := a.feeds.Running(login.Owner()); ok {
-			c[src.backend.Name] = f.Position()
-		}
-	}
-	return c
 }
 
 // wanted is which events a listener asks for; a nil list is all.
@@ -129,14 +109,6 @@ func (a *API) streamEvents(r *http.Request) (reply, error) {
 	return reply{status: http.StatusOK, body: stream(func(w http.ResponseWriter, r *http.Request) {
 		a.follow(w, r, usable, at, want)
 	})}, nil
-}
-
-func parameterError(name, detail string) error {
-	return &backends.Error{
-		Code:   backends.InvalidArgument,
-		Detail: "The parameter " + name + " is not valid: " + detail + ".",
-		Fields: []backends.FieldError{{Parameter: name, Detail: detail}},
-	}
 }
 
 // follow writes events until the listener leaves, its session ends or the gateway stops.

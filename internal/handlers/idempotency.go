@@ -99,7 +99,7 @@ func replay(kept *keptAnswer, fingerprint string, err error) (reply, error) {
 		header = http.Header{}
 	}
 	header.Set("Idempotency-Replayed", "true")
-	return reply{kept.Status, rawBody{kept.ContentType, kept.Body}, header}, nil
+	return reply{status: kept.Status, body: rawBody{kept.ContentType, kept.Body}, header: header}, nil
 }
 
 // firstTime carries the request out, whether its client stays or not, and keeps the answer. One that
@@ -119,10 +119,11 @@ func (a *API) firstTime(r *http.Request, at, fingerprint string, next handler) (
 	ended = true
 	switch {
 	case err == nil:
-		kept.Status, kept.ContentType, kept.Header = answer.status, "application/json", answer.header
-		if kept.Body, err = encodeJSON(answer.body); err != nil {
+		var body rawBody
+		if body, err = answer.encoded(); err != nil {
 			return answer, err
 		}
+		kept.Status, kept.ContentType, kept.Header, kept.Body = answer.status, body.contentType, answer.header, body.text
 	case problem(err, "").Retryable:
 		return answer, errors.Join(err, a.forgetKey(ctx, at))
 	default:
@@ -136,7 +137,7 @@ func (a *API) firstTime(r *http.Request, at, fingerprint string, next handler) (
 
 func (a *API) keepError(kept *keptAnswer, r *http.Request, err error) {
 	p := problem(err, middleware.GetReqID(r.Context()))
-	kept.Status, kept.ContentType = p.Status, "application/problem+json"
+	kept.Status, kept.ContentType = p.Status, problemType
 	kept.Body, _ = encodeJSON(p) // texts and lists of texts only
 }
 

@@ -17,8 +17,11 @@ type metrics struct {
 	calls    *prometheus.HistogramVec
 	// undecodable counts objects that a list had to leave out, so that a silent gap shows.
 	undecodable *prometheus.CounterVec
-	listeners   prometheus.Gauge
-	handler     http.Handler
+	// listed counts the items of lists, and sent the bytes of replies as they went out.
+	listed    *prometheus.CounterVec
+	sent      *prometheus.CounterVec
+	listeners prometheus.Gauge
+	handler   http.Handler
 }
 
 func newMetrics(registry *prometheus.Registry) *metrics {
@@ -37,17 +40,26 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 			Name: "vmgateway_undecodable_objects_total",
 			Help: "Objects in lists that a backend sent and the gateway could not read.",
 		}, []string{"backend"}),
+		listed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vmgateway_listed_objects_total",
+			Help: "Objects in the replies to lists.",
+		}, []string{"collection"}),
+		sent: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vmgateway_http_response_bytes_total",
+			Help: "Bytes of replies' bodies, as they were sent.",
+		}, []string{"route"}),
 		listeners: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "vmgateway_event_listeners",
 			Help: "Clients that follow /events now.",
 		}),
 		handler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 	}
-	registry.MustRegister(m.requests, m.calls, m.undecodable, m.listeners)
+	registry.MustRegister(m.requests, m.calls, m.undecodable, m.listed, m.sent, m.listeners)
 	return m
 }
 
-func (m *metrics) request(method, route string, status int, took time.Duration) {
+func (m *metrics) request(method, route string, status, bytes int, took time.Duration) {
+	m.sent.WithLabelValues(route).Add(float64(bytes))
 	m.requests.WithLabelValues(knownMethod(method), route, strconv.Itoa(status)).Observe(took.Seconds())
 }
 

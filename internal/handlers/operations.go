@@ -55,7 +55,7 @@ func (a *API) accepted(r *http.Request, t target, op *backends.Operation) (reply
 			status = http.StatusOK
 		}
 	}
-	return reply{status, operationOf(op, r), header}, nil
+	return reply{status: status, body: operationOf(op, r), header: header}, nil
 }
 
 // waitFor waits for an operation's end. When the gateway stops, what is known by then is the answer:
@@ -109,7 +109,8 @@ func (a *API) cancelOperation(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusAccepted, operationOf(op, r), http.Header{"Location": {"/operations/" + op.ID.String()}}}, nil
+	header := http.Header{"Location": {"/operations/" + op.ID.String()}}
+	return reply{status: http.StatusAccepted, body: operationOf(op, r), header: header}, nil
 }
 
 // listOperations serves GET /operations: what the gateway remembers of the caller's own.

@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"encoding/json"
 	"math"
 	"net/http"
 	"strconv"
@@ -109,31 +108,5 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		level = zap.ErrorLevel
 	}
 	a.log.Log(level, "refused", zap.String("requestId", p.RequestID), zap.Stringer("code", e.Code), zap.Error(e))
-	writeJSON(w, p.Status, "application/problem+json", p)
-}
-
-// writeJSON encodes before it writes the status, so that a value which cannot be encoded is an
-// error and not half a reply.
-func writeJSON(w http.ResponseWriter, status int, contentType string, value any) {
-	text, err := encodeJSON(value)
-	if err != nil {
-		text, status, contentType = []byte(`{"type":"about:blank","title":"Fault of the gateway","status":500,"code":"INTERNAL","retryable":false,"requestId":""}`), 500, "application/problem+json"
-	}
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(text)))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	w.Write(text) // a client that has hung up is nobody's error
-}
-
-func encodeJSON(value any) ([]byte, error) {
-	var buf strings.Builder
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(value); err != nil {
-		return nil, err
-	}
-	return []byte(buf.String()), nil
+	reply{status: p.Status, body: p}.write(w, r)
 }

@@ -77,7 +77,7 @@ func (a *API) createSession(r *http.Request) (reply, error) {
 		header.Set("Set-Cookie", cookie.String())
 		token = ""
 	}
-	return reply{http.StatusCreated, sessionOf(session, token), header}, nil
+	return reply{status: http.StatusCreated, body: sessionOf(session, token), header: header}, nil
 }
 
 // getSession serves GET /sessions/current.
@@ -105,7 +105,8 @@ func (a *API) addLogin(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusCreated, sessionOf(session, ""), http.Header{"Location": {"/sessions/current"}}}, nil
+	header := http.Header{"Location": {"/sessions/current"}}
+	return reply{status: http.StatusCreated, body: sessionOf(session, ""), header: header}, nil
 }
 
 // removeLogin serves DELETE /sessions/current/logins/{backend}.

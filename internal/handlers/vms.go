@@ -1,15 +1,14 @@
 package handlers
 
 import (
+	"context"
 	"fmt"
 	"net/http"
-	"reflect"
 
 	"github.com/go-chi/chi/v5"
 
 	"vmgateway/internal/auth"
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/query"
 )
 
 // target is an object that a path names: its backend, and the caller's session there.
@@ -46,6 +45,11 @@ func (a *API) target(r *http.Request, name string) (target, error) {
 	return target{b, session, login, id}, err
 }
 
+// key names a read of the target for all who want the same of it.
+func (t target) key(what string) readKey {
+	return readKey{owner: t.login.Owner(), session: t.session, what: what + " " + t.id.String()}
+}
+
 // getVM serves GET /vms/{vm}.
 func (a *API) getVM(r *http.Request) (reply, error) {
 	mask, err := fields[backends.VM](r)
@@ -56,15 +60,43 @@ func (a *API) getVM(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	vm, err := t.backend.VM(r.Context(), t.session, t.id, viewOf(r, backends.ViewFull))
+	view := viewOf(r, backends.ViewFull)
+	vm, known, err := a.readVM(r, t, view)
 	if err != nil {
 		return reply{}, err
 	}
-	rep := vmReply(http.StatusOK, vm)
-	if mask != nil {
-		rep.body, err = mask.Apply(vm)
+	text, err := vmShape{bare: view == backends.ViewID, mask: mask}.appendJSON(nil, vm)
+	if err != nil {
+		return reply{}, err
 	}
-	return rep, err
+	rep := reply{status: http.StatusOK, body: rawBody{jsonType, append(text, '\n')}, header: http.Header{}, tag: tagOf(text)}
+	if vm.ETag != "" {
+		rep.tag = vm.ETag + "." + rep.tag
+	}
+	a.noteAge(rep.header, known)
+	return rep, nil
+}
+
+// readVM reads a VM at its backend, or in the mirror that it gives then.
+func (a *API) readVM(r *http.Request, t target, view backends.View) (*backends.VM, *mirror, error) {
+	if mirrored(backends.Query{View: view}) {
+		if known := a.mirrorOf(t.login.Owner(), maxAge(r.Header)); known != nil {
+			if vm, ok := known.Get(t.id); ok {
+				return vm, known, nil
+			}
+		}
+	}
+	vm, err := joinRead(r.Context(), &a.reads, t.key("vm "+string(view)), func(ctx context.Context) (*backends.VM, error) {
+		return t.backend.VM(ctx, t.session, t.id, view)
+	})
+	return vm, nil, err
+}
+
+// readResource reads a resource of the target.
+func (a *API) readResource(r *http.Request, t target, what backends.Resource) (any, error) {
+	return joinRead(r.Context(), &a.reads, t.key(string(what)), func(ctx context.Context) (any, error) {
+		return t.backend.Read(ctx, t.session, what, t.id)
+	})
 }
 
 func viewOf(r *http.Request, otherwise backends.View) backends.View {
@@ -80,19 +112,6 @@ func vmReply(status int, vm *backends.VM) reply {
 		rep.header["ETag"] = []string{`"` + vm.ETag + `"`}
 	}
 	return rep
-}
-
-// fields reads the mask of a request; nil is everything.
-func fields[T any](r *http.Request) (*query.Mask, error) {
-	text := r.URL.Query().Get("fields")
-	if text == "" {
-		return nil, nil
-	}
-	mask, err := query.ParseFields(text, reflect.TypeFor[T]())
-	if err != nil {
-		return nil, queryError("fields", err)
-	}
-	return mask, nil
 }
 
 // createVM serves POST /vms.

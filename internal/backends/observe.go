@@ -10,6 +10,7 @@ type Call struct {
 	Backend  string
 	Method   string // "one.vm.info", "VM.get_record": never an argument
 	Duration time.Duration
+	Bytes    int64 // of the answer's body, as far as it was read
 	Err      error // nil when the backend answered without a refusal
 }
 

@@ -200,9 +200,26 @@ func (c *Client) leave() {
 	}
 }
 
-// exchange sends body and reads the reply. It uses the transport itself, not an http.Client, which
-// would follow redirects and put the URL into its errors.
+// exchange sends body and reads the reply.
 func (c *Client) exchange(ctx context.Context, x *exchange, body []byte) (*Reply, error) {
+	resp, err := c.send(ctx, x, body)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := c.read(resp)
+	if err != nil {
+		return nil, err
+	}
+	if !isXML(resp.Header.Get("Content-Type")) && !isReply(text) {
+		return nil, &Error{Kind: ContentType}
+	}
+	return &Reply{method: x.method, body: text}, nil
+}
+
+// send sends body and waits for the reply's head. It uses the transport itself, not an http.Client,
+// which would follow redirects and put the URL into its errors.
+func (c *Client) send(ctx context.Context, x *exchange, body []byte) (*http.Response, error) {
 	// A bytes.Reader gives the request a length and a GetBody. The latter lets the transport use
 	// another connection when a kept one turns out closed before a byte was written; a POST of
 	// which bytes were written is never sent again.
@@ -217,18 +234,11 @@ func (c *Client) exchange(ctx context.Context, x *exchange, body []byte) (*Reply
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
+		resp.Body.Close()
 		return nil, &Error{Kind: Status, Status: resp.StatusCode}
 	}
-	text, err := c.read(resp)
-	if err != nil {
-		return nil, err
-	}
-	if !isXML(resp.Header.Get("Content-Type")) && !isReply(text) {
-		return nil, &Error{Kind: ContentType}
-	}
-	return &Reply{method: x.method, body: text}, nil
+	return resp, nil
 }
 
 // read reads a reply's body into a buffer that is allocated once where the length is known.
@@ -311,7 +321,8 @@ func (x *exchange) fail(ctx context.Context, err error) *Error {
 	e := &Error{Method: x.method, Sent: x.wrote()}
 	switch {
 	case ctx.Err() != nil:
-		e.Kind, e.Err = ended(ctx.Err()), ctx.Err()
+		cause := context.Cause(ctx) // a stream that was idle too long ends by one
+		e.Kind, e.Err = ended(cause), cause
 	case !x.connected:
 		e.Kind, e.Err = Unreachable, err
 	case lost(err):

@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"vmgateway/internal/backends/wire/scan"
 )
 
 const (
@@ -111,11 +113,24 @@ func readRequest(r *bufio.Reader) (head string, err error) {
 	return b.String(), err
 }
 
-func call(t *testing.T, o Options) (*Reply, error) {
+func call(t testing.TB, o Options) (*Reply, error) {
 	t.Helper()
 	c := New(o)
 	t.Cleanup(c.Close)
 	return c.Call(t.Context(), "one.vm.action", secret, 7)
+}
+
+// calls are the ways to call: they fail alike.
+var calls = map[string]func(testing.TB, Options) (*Reply, error){"whole": call, "streamed": streamed}
+
+func streamed(t testing.TB, o Options) (*Reply, error) {
+	t.Helper()
+	s, err := New(o).Open(t.Context(), "one.vm.action", secret, 7)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return s.Whole(scan.NewWindow(s, 512, 1<<20))
 }
 
 func TestRequestHead(t *testing.T) {
@@ -184,9 +199,12 @@ func TestStatus(t *testing.T) {
 				fmt.Fprintf(conn, "<html>%s</html>", sealed)
 			}
 		})
-		_, err := call(t, Options{URL: u})
-		if e := want(t, err, Status, row.sent); e.Status != row.status || requests != 1 {
-			t.Errorf("status %d after %d requests, want %d", e.Status, requests, row.status)
+		for how, call := range calls {
+			requests = 0
+			_, err := call(t, Options{URL: u})
+			if e := want(t, err, Status, row.sent); e.Status != row.status || requests != 1 {
+				t.Errorf("%s: status %d after %d requests, want %d", how, e.Status, requests, row.status)
+			}
 		}
 	}
 }
@@ -215,14 +233,16 @@ func TestContentType(t *testing.T) {
 			u := raw(t, func(_ string, conn net.Conn) {
 				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", row.header, len(row.body), row.body)
 			})
-			r, err := call(t, Options{URL: u})
-			if err == nil {
-				_, err = r.Value()
-			}
-			if row.want != 0 {
-				want(t, err, row.want, true)
-			} else if err != nil {
-				t.Error(err)
+			for how, call := range calls {
+				r, err := call(t, Options{URL: u})
+				if err == nil {
+					_, err = r.Value()
+				}
+				if row.want != 0 {
+					want(t, err, row.want, true)
+				} else if err != nil {
+					t.Errorf("%s: %v", how, err)
+				}
 			}
 		})
 	}
@@ -251,8 +271,18 @@ func TestBrokenReplies(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			u := raw(t, func(_ string, conn net.Conn) { io.WriteString(conn, row.text) })
-			_, err := call(t, Options{URL: u, MaxReply: 1000})
-			want(t, err, row.want, true)
+			for how, call := range calls {
+				r, err := call(t, Options{URL: u, MaxReply: 1000})
+				switch {
+				case how == "streamed" && err == nil: // no length is too much
+					_, err = r.Value()
+					want(t, err, Malformed, true)
+				case how == "streamed" && row.name == "2 GB announced":
+					want(t, err, Cut, true)
+				default:
+					want(t, err, row.want, true)
+				}
+			}
 		})
 	}
 }
@@ -266,11 +296,13 @@ func TestCutEverywhere(t *testing.T) {
 			u := raw(t, func(_ string, conn net.Conn) {
 				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n%s\r\n%s", length, body[:n])
 			})
-			r, err := call(t, Options{URL: u})
-			if err == nil {
-				_, err = r.Value()
+			for _, call := range calls {
+				r, err := call(t, Options{URL: u})
+				if err == nil {
+					_, err = r.Value()
+				}
+				want(t, err, Cut, true)
 			}
-			want(t, err, Cut, true)
 		}
 	}
 }

@@ -78,7 +78,7 @@ func tell(d *scan.Document) string {
 const stringEnd = "</string></value>"
 
 func pool(text string) *scan.Document {
-	return scan.NewDocument(scan.NewWindow(strings.NewReader(text), 512, 1<<20), "VM_POOL/VM", scan.NewTable([]string{"ID"}), false)
+	return scan.NewDocument(scan.NewWindow(strings.NewReader(text), 512, 1<<18), "VM_POOL/VM", scan.NewTable([]string{"ID"}), false)
 }
 
 // TestDamageStaysInItsItem puts one damaged item between sound ones: they are unharmed, and it is told.
@@ -227,12 +227,12 @@ func TestWhatIsFound(t *testing.T) {
 // TestALongItemIsPassedOver has one that no window holds.
 func TestALongItemIsPassedOver(t *testing.T) {
 	for name, long := range map[string]string{
-		"one text":   "<A>" + strings.Repeat("x", 3<<20) + "</A>",
-		"elements":   strings.Repeat("<A>x</A>", 1<<19),
-		"in CDATA":   "<A><![CDATA[" + strings.Repeat("</VM><VM><ID>6</ID></VM>", 1<<17) + "]]></A>",
-		"a tag":      "<A b='" + strings.Repeat("x", 3<<20) + "'/>",
-		"a name":     "<" + strings.Repeat("x", 3<<20) + "/>",
-		"references": "<A>" + strings.Repeat("&amp;", 1<<19) + "</A>",
+		"one text":   "<A>" + strings.Repeat("x", 400<<10) + "</A>",
+		"elements":   strings.Repeat("<A>x</A>", 1<<16),
+		"in CDATA":   "<A><![CDATA[" + strings.Repeat("</VM><VM><ID>6</ID></VM>", 1<<14) + "]]></A>",
+		"a tag":      "<A b='" + strings.Repeat("x", 400<<10) + "'/>",
+		"a name":     "<" + strings.Repeat("x", 400<<10) + "/>",
+		"references": "<A>" + strings.Repeat("&amp;", 1<<16) + "</A>",
 	} {
 		text := "<VM_POOL><VM><ID>0</ID></VM><VM><ID>1</ID>" + long + "</VM>\n<VM><ID>2</ID></VM><VM><ID>3</ID>" + long + "</VM></VM_POOL>"
 		for how, escape := range ways {

@@ -19,9 +19,19 @@ type devices struct {
 	guests map[string]*guestRecord
 }
 
-// loadDevices reads the devices of all VMs.
+// devices are those of all VMs in bulk, read when the first VM needs them.
+func (n *names) devices(ctx context.Context) (_ *devices, err error) {
+	if n.all == nil {
+		n.all, err = n.loadDevices(ctx)
+	}
+	return n.all, err
+}
+
 func (n *names) loadDevices(ctx context.Context) (*devices, error) {
 	d := &devices{names: n}
+	if !n.bulk {
+		return d, nil
+	}
 	var err error
 	if d.vbds, err = readAll(ctx, n, "VBD", vbdFields); err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ var refPattern = regexp.MustCompile(`(?i)OpaqueRef:[0-9A-Za-z._-]*|DummyRef:[^\s
 // digits. xapi does not find one in capitals.
 func (d *Driver) CheckID(native string) bool { return isUUID(native) }
 
-func isUUID(s string) bool {
+func isUUID[T string | []byte](s T) bool {
 	if len(s) != 36 {
 		return false
 	}
@@ -100,11 +100,24 @@ func (r *refs) forget(ref string) {
 
 func (d *Driver) id(uuid string) backends.ID { return backends.ID{Backend: d.cfg.Name, Native: uuid} }
 
+// mayTell reports whether refPattern may find something in a text: "ref:" or "trackid=", in whatever
+// case. Most texts hold neither, and nearly all of a list's time would go into the pattern.
+func mayTell[T string | []byte](text T) bool {
+	const ref, track = "ref", "trackid"
+	for i := len(ref); i < len(text); i++ {
+		switch {
+		case text[i] == ':' && strings.EqualFold(string(text[i-len(ref):i]), ref),
+			text[i] == '=' && i >= len(track) && strings.EqualFold(string(text[i-len(track):i]), track):
+			return true
+		}
+	}
+	return false
+}
+
 // clean replaces every reference in a text of the backend's: by its id where that is known, else by
 // the name of its class, or "reference".
 func (d *Driver) clean(text, class string) string {
-	// Most texts hold none, and nearly all of a list's time would go into the pattern.
-	if !strings.Contains(text, ":") && !strings.Contains(text, "=") {
+	if !mayTell(text) {
 		return text
 	}
 	if class == "" {
@@ -255,6 +268,7 @@ type names struct {
 
 	damaged map[string]error // records that cannot be read, by reference
 	hosts   map[string]*hostMetricsRecord
+	all     *devices
 }
 
 func (l *link) names(bulk bool) *names {

@@ -325,30 +325,26 @@ func (l *link) together(ctx context.Context, h *handle, changes []backends.Chang
 	if !asked.any() && vcpus == nil && most == nil {
 		return nil, nil
 	}
-	const method = "VM.get_record"
-	v, err := l.on(ctx, h, method)
+	vm, err := l.vm(ctx, h, "rawState", "cpu", "memory")
 	if err != nil {
 		return nil, err
 	}
-	r, err := record(vmFields, v)
-	if err != nil {
-		return nil, l.d.undecodable(method, err)
-	}
+	now := cpuOf(vm)
 	var steps []step
 	if vcpus != nil || most != nil {
-		if err := checkVCPUs(valueOr(vcpus, r.vcpus), valueOr(most, r.maxVCPUs), vcpuPointer(vcpus)); err != nil {
+		if err := checkVCPUs(valueOr(vcpus, now.VCPUs), valueOr(most, now.MaxVCPUs), vcpuPointer(vcpus)); err != nil {
 			return nil, err
 		}
-		steps = vcpuSteps(r, vcpus, most)
+		steps = vcpuSteps(now, vcpus, most)
 	}
 	if !asked.any() {
 		return steps, nil
 	}
-	limits := limitsOf(r).with(asked)
+	limits := limitsOf(vm.Memory).with(asked)
 	if err := limits.check(asked); err != nil {
 		return nil, err
 	}
-	return append(steps, memorySteps(limits, asked.static(), r.power == running, paths)...), nil
+	return append(steps, memorySteps(limits, asked.static(), vm.RawState.PowerState == running, paths)...), nil
 }
 
 func vcpuPointer(vcpus *int64) string {

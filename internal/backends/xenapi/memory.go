@@ -21,8 +21,11 @@ func (a askedLimits) dynamic() bool { return a.dynamicMin != nil || a.dynamicMax
 
 func (a askedLimits) static() bool { return a.staticMin != nil || a.staticMax != nil }
 
-func limitsOf(r *vmRecord) limits {
-	return limits{value(r.staticMin), value(r.dynamicMin), value(r.dynamicMax), value(r.staticMax)}
+func limitsOf(m *backends.Memory) limits {
+	if m == nil {
+		return limits{}
+	}
+	return limits{value(m.StaticMinBytes), value(m.DynamicMinBytes), value(m.DynamicMaxBytes), value(m.StaticMaxBytes)}
 }
 
 func value(n *int64) int64 {
@@ -142,20 +145,28 @@ func memorySteps(l limits, static, live bool, members []string) []step {
 
 // vcpuSteps set how many vCPUs a VM starts with, and how many it can have. The order keeps
 // 0 < at startup <= max all the way.
-func vcpuSteps(r *vmRecord, vcpus, most *int64) []step {
+func vcpuSteps(now *backends.CPU, vcpus, most *int64) []step {
 	var steps []step
 	if vcpus != nil {
 		steps = append(steps, step{members: []string{"cpu.vcpus"}, method: "VM.set_VCPUs_at_startup", args: []any{decimal(*vcpus)}})
 	}
 	if most != nil {
 		limit := step{members: []string{"cpu.maxVcpus"}, method: "VM.set_VCPUs_max", args: []any{decimal(*most)}}
-		if *most > value(r.maxVCPUs) {
+		if *most > value(now.MaxVCPUs) {
 			steps = append([]step{limit}, steps...)
 		} else {
 			steps = append(steps, limit)
 		}
 	}
 	return steps
+}
+
+// cpuOf is what a VM has of processors, if only nothing.
+func cpuOf(vm *backends.VM) *backends.CPU {
+	if vm.CPU == nil {
+		return &backends.CPU{}
+	}
+	return vm.CPU
 }
 
 // checkVCPUs refuses numbers that XenAPI refuses, or that VM.create should.
@@ -178,23 +189,19 @@ func resize(ctx context.Context, j *job) ([]step, error) {
 	if j.a.VCPUs == nil && !asked.any() {
 		return nil, backends.Invalid("", "vcpus or memory is required")
 	}
-	const method = "VM.get_record"
-	v, err := j.on(ctx, j.h, method)
+	vm, err := j.vm(ctx, j.h, "rawState", "cpu", "memory")
 	if err != nil {
 		return nil, err
 	}
-	r, err := record(vmFields, v)
-	if err != nil {
-		return nil, j.d.undecodable(method, err)
-	}
-	live := r.power == running
+	on := vm.RawState.PowerState == running
+	live := on
 	if j.a.Live != nil {
 		live = *j.a.Live
 	}
-	if live && r.power != running {
+	if live && !on {
 		return nil, j.wrong("The VM is not running, so that it cannot be resized live.")
 	}
-	steps, err := j.resizeSteps(r, asked, live)
+	steps, err := j.resizeSteps(vm, asked, live)
 	if err != nil {
 		return nil, err
 	}
@@ -210,19 +217,19 @@ func memoryAsked(m *backends.Memory) askedLimits {
 	return askedLimits{m.StaticMinBytes, m.DynamicMinBytes, m.DynamicMaxBytes, m.StaticMaxBytes}
 }
 
-func (j *job) resizeSteps(r *vmRecord, asked askedLimits, live bool) (steps []step, err error) {
+func (j *job) resizeSteps(vm *backends.VM, asked askedLimits, live bool) (steps []step, err error) {
 	var memory []step
 	if asked.any() {
 		if live && asked.static() {
 			return nil, j.wrong("The static memory limits can only be changed while the VM is halted.")
 		}
-		l := limitsOf(r).with(asked).fit(asked, !live)
+		l := limitsOf(vm.Memory).with(asked).fit(asked, !live)
 		if err := l.check(asked); err != nil {
 			return nil, err
 		}
 		memory = memorySteps(l, !live, live, []string{"memory"})
 	}
-	cpu, err := j.cpuSteps(r, live)
+	cpu, err := j.cpuSteps(cpuOf(vm), live)
 	if err != nil {
 		return nil, err
 	}
@@ -232,11 +239,11 @@ func (j *job) resizeSteps(r *vmRecord, asked askedLimits, live bool) (steps []st
 	return append(memory, cpu...), nil
 }
 
-func (j *job) cpuSteps(r *vmRecord, live bool) ([]step, error) {
+func (j *job) cpuSteps(now *backends.CPU, live bool) ([]step, error) {
 	if j.a.VCPUs == nil {
 		return nil, nil
 	}
-	n, most := *j.a.VCPUs, value(r.maxVCPUs)
+	n, most := *j.a.VCPUs, value(now.MaxVCPUs)
 	if !live {
 		most = max(n, most)
 	}
@@ -247,10 +254,10 @@ func (j *job) cpuSteps(r *vmRecord, live bool) ([]step, error) {
 		return []step{{members: []string{"vcpus"}, method: "VM.set_VCPUs_number_live", args: []any{decimal(n)}}}, nil
 	}
 	var limit *int64
-	if n > value(r.maxVCPUs) {
+	if n > value(now.MaxVCPUs) {
 		limit = &n
 	}
-	steps := vcpuSteps(r, &n, limit)
+	steps := vcpuSteps(now, &n, limit)
 	for i := range steps {
 		steps[i].members = []string{"vcpus"}
 	}

@@ -2,13 +2,12 @@ package xenapi
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
 
-	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // vmRefs are the members of the class VM that hold references, with the class these are of: one, a
@@ -32,56 +31,62 @@ var vmInts = map[string]bool{
 
 // native is a whole record of the class VM under XenAPI's names, in JSON's types: integers as int64,
 // references as ids, the null reference and what is not a number as null.
-func (n *names) native(ctx context.Context, v wire.Value) (map[string]any, error) {
+func (n *names) native(ctx context.Context, v scan.Value) (map[string]any, error) {
 	out := map[string]any{}
-	for m, err := range v.Members() {
+	p := v.Parts(scan.Struct)
+	for p.Next() {
+		name := string(p.Name)
+		value, err := n.nativeMember(ctx, name, p.Value)
 		if err != nil {
-			return nil, damage{err}
+			return nil, blame(name, err)
 		}
-		if vmInts[m.Name] {
-			i, err := m.Value.Int()
-			if err != nil {
-				return nil, damage{fmt.Errorf("member %s: %w", m.Name, err)}
-			}
-			out[n.d.clean(m.Name, "")] = i
-			continue
-		}
-		value, err := n.json(ctx, vmRefs[m.Name], m.Value)
-		if err != nil {
-			return nil, err
-		}
-		out[n.d.clean(m.Name, "")] = value
+		out[n.d.clean(name, "")] = value
+	}
+	if p.Err() != nil {
+		return nil, damage{p.Err()}
 	}
 	return out, nil
 }
 
+func (n *names) nativeMember(ctx context.Context, name string, v scan.Value) (any, error) {
+	if vmInts[name] {
+		return v.Int()
+	}
+	return n.json(ctx, vmRefs[name], v)
+}
+
 // json is a value in JSON's types. class is that of the references in it; "" for none.
-func (n *names) json(ctx context.Context, class string, v wire.Value) (any, error) {
+func (n *names) json(ctx context.Context, class string, v scan.Value) (any, error) {
 	switch v.Kind() {
-	case wire.Array:
+	case scan.Array:
 		return n.jsonArray(ctx, class, v)
-	case wire.Struct:
+	case scan.Struct:
 		return n.jsonObject(ctx, class, v)
-	case wire.String:
-		s, err := v.Str()
-		if err != nil {
-			return nil, damage{err}
-		}
-		return n.jsonText(ctx, class, s)
+	case scan.Int:
+		return v.Int()
+	case scan.Bool:
+		return v.Bool()
+	case scan.Double:
+		return jsonNumber(v)
+	case scan.DateTime:
+		t, err := v.Time()
+		return t.Format(time.RFC3339), err
+	case scan.Nil:
+		return nil, nil
 	}
-	scalar, err := v.Any()
+	b, err := v.Text()
 	if err != nil {
-		return nil, damage{err}
+		return nil, err
 	}
-	switch t := scalar.(type) {
-	case time.Time:
-		return t.UTC().Format(time.RFC3339), nil
-	case float64:
-		if math.IsNaN(t) || math.IsInf(t, 0) {
-			return nil, nil
-		}
+	return n.jsonText(ctx, class, string(b))
+}
+
+func jsonNumber(v scan.Value) (any, error) {
+	f, err := v.Float()
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil, err
 	}
-	return scalar, nil
+	return f, err
 }
 
 func (n *names) jsonText(ctx context.Context, class, s string) (any, error) {
@@ -95,39 +100,36 @@ func (n *names) jsonText(ctx context.Context, class, s string) (any, error) {
 	return id.String(), nil
 }
 
-func (n *names) jsonArray(ctx context.Context, class string, v wire.Value) (any, error) {
+func (n *names) jsonArray(ctx context.Context, class string, v scan.Value) (any, error) {
 	out := []any{}
-	for item, err := range v.Items() {
-		if err != nil {
-			return nil, damage{err}
-		}
-		value, err := n.json(ctx, class, item)
+	p := v.Parts(scan.Array)
+	for p.Next() {
+		value, err := n.json(ctx, class, p.Value)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, value)
 	}
-	return out, nil
+	return out, p.Err()
 }
 
 // jsonObject keeps every entry of a map: a key whose reference nobody knows any more becomes the
 // name of its class, with a number behind it where there are more.
-func (n *names) jsonObject(ctx context.Context, class string, v wire.Value) (any, error) {
+func (n *names) jsonObject(ctx context.Context, class string, v scan.Value) (any, error) {
 	out := map[string]any{}
-	for m, err := range v.Members() {
-		if err != nil {
-			return nil, damage{err}
-		}
-		value, err := n.json(ctx, class, m.Value)
+	p := v.Parts(scan.Struct)
+	for p.Next() {
+		name := string(p.Name)
+		value, err := n.json(ctx, class, p.Value)
 		if err != nil {
 			return nil, err
 		}
-		if class != "" && strings.HasPrefix(m.Name, "OpaqueRef:") {
-			if _, err := n.id(ctx, class, m.Name); err != nil { // clean finds it in memory
+		if class != "" && strings.HasPrefix(name, "OpaqueRef:") {
+			if _, err := n.id(ctx, class, name); err != nil { // clean finds it in memory
 				return nil, err
 			}
 		}
-		key := n.d.clean(m.Name, class)
+		key := n.d.clean(name, class)
 		for i, base := 2, key; ; i++ {
 			if _, taken := out[key]; !taken {
 				break
@@ -136,5 +138,5 @@ func (n *names) jsonObject(ctx context.Context, class string, v wire.Value) (any
 		}
 		out[key] = value
 	}
-	return out, nil
+	return out, p.Err()
 }

@@ -18,15 +18,23 @@ func (d *Driver) VM(ctx context.Context, s backends.Session, id backends.ID, vie
 	if err != nil {
 		return nil, err
 	}
+	return l.read(ctx, h, backends.Query{View: view})
+}
+
+// vm reads some members of a VM.
+func (l *link) vm(ctx context.Context, h *handle, members ...string) (*backends.VM, error) {
+	return l.read(ctx, h, backends.Query{View: backends.ViewBasic, Members: members})
+}
+
+func (l *link) read(ctx context.Context, h *handle, q backends.Query) (*backends.VM, error) {
 	const method = "VM.get_record"
 	v, err := l.on(ctx, h, method)
 	if err != nil {
 		return nil, err
 	}
-	n := l.names(false)
-	vm, err := n.view(ctx, v, view, func() (*devices, error) { return &devices{names: n}, nil })
+	vm, err := l.names(false).reader(q).of(ctx, v)
 	if err != nil {
-		return nil, d.undecodable(method, err)
+		return nil, l.d.undecodable(method, err)
 	}
 	return vm, nil
 }
@@ -47,21 +55,15 @@ func (d *Driver) VMs(ctx context.Context, s backends.Session, q backends.Query) 
 			yield(nil, d.undecodable(method, err))
 			return
 		}
-		var loaded *devices
-		load := func() (_ *devices, err error) {
-			if loaded == nil {
-				loaded, err = n.loadDevices(ctx)
-			}
-			return loaded, err
-		}
+		r := n.reader(q)
 		for m, err := range all.Members() {
 			if err != nil {
 				yield(nil, d.undecodable(method, err))
 				return
 			}
-			vm, err := n.view(ctx, m.Value, q.View, load)
+			vm, err := r.of(ctx, m.Value)
 			if err != nil {
-				if err = n.spoilt(m, err); !isUndecodable(err) {
+				if err = r.spoilt(err); !isUndecodable(err) {
 					yield(nil, err)
 					return
 				}
@@ -85,19 +87,14 @@ func (n *names) noteAll(all wire.Value) error {
 	return nil
 }
 
-// damage is an error of one record, and not of the connection to the backend.
-type damage struct{ error }
-
-func (d damage) Unwrap() error { return d.error }
-
 // spoilt tells the damage of one VM from an error that ends the list.
-func (n *names) spoilt(m wire.Member, err error) error {
+func (r *vmReader) spoilt(err error) error {
 	if _, ok := errors.AsType[damage](err); !ok {
-		return n.d.undecodable("VM.get_all_records_where", err)
+		return r.d.undecodable("VM.get_all_records_where", err)
 	}
 	u := &backends.Undecodable{Err: err}
-	if uuid, err := uuidOf(m.Value); err == nil {
-		u.ID = n.d.id(uuid)
+	if uuid, err := r.uuid(); err == nil {
+		u.ID = r.d.id(string(uuid))
 	}
 	return u
 }
@@ -105,51 +102,6 @@ func (n *names) spoilt(m wire.Member, err error) error {
 func isUndecodable(err error) bool {
 	_, ok := errors.AsType[*backends.Undecodable](err)
 	return ok
-}
-
-// view makes a VM of a record, as much of it as the view asks for.
-func (n *names) view(ctx context.Context, v wire.Value, view backends.View, load func() (*devices, error)) (*backends.VM, error) {
-	if view == backends.ViewID {
-		return n.onlyID(v)
-	}
-	r, err := record(vmFields, v)
-	if err == nil {
-		err = r.check()
-	}
-	if err != nil {
-		return nil, damage{err}
-	}
-	vm, err := n.vm(ctx, r)
-	if err != nil || view == backends.ViewBasic {
-		return vm, err
-	}
-	dev, err := load()
-	if err != nil {
-		return nil, err
-	}
-	if vm.Disks, err = dev.disks(ctx, r.vbds); err != nil {
-		return nil, err
-	}
-	if vm.NICs, err = dev.nics(ctx, r.vifs, r.guestMetrics); err != nil {
-		return nil, err
-	}
-	vm.ETag = backends.ETag(vm)
-	if view == backends.ViewNative {
-		native, err := n.native(ctx, v)
-		if err != nil {
-			return nil, err
-		}
-		vm.Native = native
-	}
-	return vm, nil
-}
-
-func (n *names) onlyID(v wire.Value) (*backends.VM, error) {
-	uuid, err := uuidOf(v)
-	if err != nil {
-		return nil, damage{err}
-	}
-	return &backends.VM{ID: n.d.id(uuid)}, nil
 }
 
 func uuidOf(v wire.Value) (string, error) {

@@ -69,8 +69,7 @@ func decodeVM(t *testing.T, r recorded) *backends.VM {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := l.names(false)
-	vm, err := n.view(t.Context(), v, backends.ViewNative, func() (*devices, error) { return &devices{names: n}, nil })
+	vm, err := l.names(false).reader(backends.Query{View: backends.ViewNative}).of(t.Context(), v)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // resource is a row of what can be read beside VMs.
@@ -24,18 +26,18 @@ var resources = map[backends.Resource]resource{
 	backends.Networks:  {"", all("network", networkFields, (*names).network)},
 
 	backends.HostByID:     {"host", one(hostFields, (*names).host)},
-	backends.TemplateByID: {"VM", one(vmFields, (*names).templateByID)},
+	backends.TemplateByID: {"VM", ofVM(templateByID)},
 	backends.ImageByID:    {"VDI", one(vdiFields, (*names).image)},
 	backends.StorageByID:  {"SR", one(srFields, (*names).storage)},
 	backends.NetworkByID:  {"network", one(networkFields, (*names).network)},
 
-	backends.VMDisks:         {"VM", one(vmFields, disksOf)},
-	backends.VMNICs:          {"VM", one(vmFields, nicsOf)},
-	backends.VMConsoles:      {"VM", one(vmFields, consolesOf)},
-	backends.VMMetrics:       {"VM", one(vmFields, metricsOf)},
-	backends.VMGuestMetrics:  {"VM", one(vmFields, guestMetricsOf)},
-	backends.VMCrashDumps:    {"VM", one(vmFields, crashDumpsOf)},
-	backends.VMTPMs:          {"VM", one(vmFields, tpmsOf)},
+	backends.VMDisks:         {"VM", ofVM(disksOf)},
+	backends.VMNICs:          {"VM", ofVM(nicsOf)},
+	backends.VMConsoles:      {"VM", ofVM(consolesOf)},
+	backends.VMMetrics:       {"VM", ofVM(metricsOf)},
+	backends.VMGuestMetrics:  {"VM", ofVM(guestMetricsOf)},
+	backends.VMCrashDumps:    {"VM", ofVM(crashDumpsOf)},
+	backends.VMTPMs:          {"VM", ofVM(tpmsOf)},
 	backends.VMBootRecord:    {"VM", bootRecord},
 	backends.VMPossibleHosts: {"VM", possibleHosts},
 	backends.VMAllowedDisks:  {"VM", devicesOf("VM.get_allowed_VBD_devices")},
@@ -193,46 +195,71 @@ func cpuCount(r *hostRecord) *int64 {
 }
 
 func templates(ctx context.Context, n *names, _ *handle) (any, error) {
-	n.loaded["VM"] = true
-	expr := equals("is_a_template", "true") + " and " + equals("is_a_snapshot", "false")
-	records, err := readWhere(ctx, n, "VM", vmFields, "VM.get_all_records_where", expr)
+	const method = "VM.get_all_records_where"
+	v, err := n.call(ctx, method, equals("is_a_template", "true")+" and "+equals("is_a_snapshot", "false"))
 	if err != nil {
 		return nil, err
 	}
-	return buildAll(ctx, n, records, (*names).template)
+	all := []backends.Template{}
+	for m, err := range v.Members() {
+		if err != nil {
+			return nil, n.d.undecodable(method, err)
+		}
+		t, err := vmPart(ctx, n, method, m.Value, template)
+		if err != nil {
+			return nil, err
+		}
+		n.d.refs.learn(object{"VM", t.ID.Native}, m.Name)
+		all = append(all, t)
+	}
+	slices.SortFunc(all, func(a, b backends.Template) int {
+		return cmp.Or(cmp.Compare(a.DisplayName, b.DisplayName), cmp.Compare(a.ID.Native, b.ID.Native))
+	})
+	return all, nil
 }
 
-func (n *names) template(_ context.Context, r *vmRecord) (backends.Template, error) {
-	return backends.Template{
-		ID: n.d.id(r.uuid), Backend: n.d.cfg.Name, DisplayName: n.d.clean(r.label, ""), Description: n.setting(r.description),
-		CPU: &backends.CPU{VCPUs: r.vcpus, MaxVCPUs: r.maxVCPUs, Params: n.dict(r.vcpuParams)},
-		Memory: &backends.Memory{
-			StaticMaxBytes: r.staticMax, DynamicMaxBytes: r.dynamicMax, DynamicMinBytes: r.dynamicMin, StaticMinBytes: r.staticMin,
-		},
-		Default: shipped(r), Annotations: n.dict(r.otherConfig),
-	}, nil
+func template(ctx context.Context, r *vmReader) (t backends.Template, err error) {
+	vm, err := r.some("displayName", "description", "cpu", "memory", "annotations").read(ctx)
+	if err != nil {
+		return t, err
+	}
+	t = backends.Template{
+		ID: vm.ID, Backend: vm.Backend, Description: vm.Description, CPU: vm.CPU, Memory: vm.Memory, Annotations: vm.Annotations,
+	}
+	if vm.DisplayName != nil {
+		t.DisplayName = *vm.DisplayName
+	}
+	if t.Memory != nil {
+		t.Memory.TargetBytes, t.Memory.OverheadBytes = nil, nil
+	}
+	t.Default, err = r.shipped(vm)
+	return t, err
 }
 
 // templateByID refuses VMs and snapshots, which XenAPI keeps in the same class.
-func (n *names) templateByID(ctx context.Context, r *vmRecord) (backends.Template, error) {
-	if !isTemplate(r) {
+func templateByID(ctx context.Context, r *vmReader) (backends.Template, error) {
+	vm, err := r.some("template", "snapshot").read(ctx)
+	if err != nil {
+		return backends.Template{}, err
+	}
+	if !isTemplate(vm) {
 		return backends.Template{}, &backends.Error{Code: backends.NotFound, Detail: "There is no template with this id."}
 	}
-	return n.template(ctx, r)
+	return template(ctx, r)
 }
 
-func isTemplate(r *vmRecord) bool { return isTrue(r.template) && !isTrue(r.snapshot) }
+func isTemplate(vm *backends.VM) bool { return isTrue(vm.Template) && !isTrue(vm.Snapshot) }
 
 func isTrue(b *bool) bool { return b != nil && *b }
 
 // shipped reports whether a template came with the product: a member since XenServer 7.2, a key of
 // other_config before.
-func shipped(r *vmRecord) *bool {
-	if r.defaultTemplate != nil {
-		return r.defaultTemplate
+func (r *vmReader) shipped(vm *backends.VM) (*bool, error) {
+	if v := r.rec.Value(slotShipped); v.Kind() != scan.Invalid {
+		is, err := v.Bool()
+		return &is, blame(slotNames[slotShipped], err)
 	}
-	is := r.otherConfig["default_template"] == "true"
-	return &is
+	return new(vm.Annotations["default_template"] == "true"), nil
 }
 
 func (n *names) image(ctx context.Context, r *vdiRecord) (backends.Image, error) {
@@ -274,19 +301,67 @@ func (n *names) network(_ context.Context, r *networkRecord) (backends.Network, 
 	}, nil
 }
 
-func disksOf(n *names, ctx context.Context, r *vmRecord) ([]backends.Disk, error) {
-	return (&devices{names: n}).disks(ctx, r.vbds)
+// ofVM reads the record of the URL's VM and makes something of it.
+func ofVM[T any](build func(context.Context, *vmReader) (T, error)) func(context.Context, *names, *handle) (any, error) {
+	return func(ctx context.Context, n *names, h *handle) (any, error) {
+		const method = "VM.get_record"
+		v, err := n.on(ctx, h, method)
+		if err != nil {
+			return nil, err
+		}
+		return vmPart(ctx, n, method, v, build)
+	}
 }
 
-func nicsOf(n *names, ctx context.Context, r *vmRecord) ([]backends.NIC, error) {
-	return (&devices{names: n}).nics(ctx, r.vifs, r.guestMetrics)
+// vmPart makes something of the record of a VM that method answered with.
+func vmPart[T any](ctx context.Context, n *names, method string, v wire.Value, build func(context.Context, *vmReader) (T, error)) (t T, err error) {
+	r := n.reader(backends.Query{View: backends.ViewID})
+	if err = r.parse(v); err == nil {
+		t, err = build(ctx, r)
+	}
+	if err != nil {
+		return t, n.d.undecodable(method, err)
+	}
+	return t, nil
+}
+
+func disksOf(ctx context.Context, r *vmReader) ([]backends.Disk, error) {
+	refs, err := r.refs(slotVBDs)
+	if err != nil {
+		return nil, err
+	}
+	all, err := r.devices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return all.disks(ctx, refs)
+}
+
+func nicsOf(ctx context.Context, r *vmReader) ([]backends.NIC, error) {
+	refs, err := r.refs(slotVIFs)
+	if err != nil {
+		return nil, err
+	}
+	guest, err := r.reference(slotGuestMetrics)
+	if err != nil {
+		return nil, err
+	}
+	all, err := r.devices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return all.nics(ctx, refs, guest)
 }
 
 var protocols = map[string]string{"rfb": "RFB", "vt100": "VT100", "rdp": "RDP"}
 
-func consolesOf(n *names, ctx context.Context, r *vmRecord) ([]backends.Console, error) {
-	return each(ctx, n, "console", r.consoles, consoleFields, func(r *consoleRecord) (backends.Console, error) {
-		c := backends.Console{ID: n.d.id(r.uuid), Protocol: protocols[r.protocol], Raw: r.protocol}
+func consolesOf(ctx context.Context, r *vmReader) ([]backends.Console, error) {
+	refs, err := r.refs(slotConsoles)
+	if err != nil {
+		return nil, err
+	}
+	return each(ctx, r.names, "console", refs, consoleFields, func(console *consoleRecord) (backends.Console, error) {
+		c := backends.Console{ID: r.d.id(console.uuid), Protocol: protocols[console.protocol], Raw: console.protocol}
 		if c.Protocol == "" {
 			c.Protocol = "UNKNOWN"
 		}
@@ -294,21 +369,29 @@ func consolesOf(n *names, ctx context.Context, r *vmRecord) ([]backends.Console,
 	})
 }
 
-func crashDumpsOf(n *names, ctx context.Context, r *vmRecord) ([]backends.CrashDump, error) {
-	return each(ctx, n, "crashdump", r.crashDumps, crashDumpFields, func(r *crashDumpRecord) (backends.CrashDump, error) {
-		dump := backends.CrashDump{ID: n.d.id(r.uuid)}
-		vdi, err := get(ctx, n, "VDI", r.vdi, vdiFields, nil)
+func crashDumpsOf(ctx context.Context, r *vmReader) ([]backends.CrashDump, error) {
+	refs, err := r.refs(slotCrashDumps)
+	if err != nil {
+		return nil, err
+	}
+	return each(ctx, r.names, "crashdump", refs, crashDumpFields, func(c *crashDumpRecord) (backends.CrashDump, error) {
+		dump := backends.CrashDump{ID: r.d.id(c.uuid)}
+		vdi, err := get(ctx, r.names, "VDI", c.vdi, vdiFields, nil)
 		if vdi != nil {
 			dump.SizeBytes = vdi.size
-			dump.Image = &backends.Ref{ID: n.d.id(vdi.uuid), DisplayName: n.d.clean(vdi.label, "")}
+			dump.Image = &backends.Ref{ID: r.d.id(vdi.uuid), DisplayName: r.d.clean(vdi.label, "")}
 		}
 		return dump, err
 	})
 }
 
-func tpmsOf(n *names, ctx context.Context, r *vmRecord) ([]backends.TPM, error) {
-	return each(ctx, n, "VTPM", r.vtpms, tpmFields, func(r *tpmRecord) (backends.TPM, error) {
-		return backends.TPM{ID: n.d.id(r.uuid), Unique: r.unique, Protected: r.protected, Storage: r.persistence}, nil
+func tpmsOf(ctx context.Context, r *vmReader) ([]backends.TPM, error) {
+	refs, err := r.refs(slotVTPMs)
+	if err != nil {
+		return nil, err
+	}
+	return each(ctx, r.names, "VTPM", refs, tpmFields, func(t *tpmRecord) (backends.TPM, error) {
+		return backends.TPM{ID: r.d.id(t.uuid), Unique: t.unique, Protected: t.protected, Storage: t.persistence}, nil
 	})
 }
 
@@ -332,8 +415,13 @@ func each[R, T any](ctx context.Context, n *names, class string, refs []string, 
 	return built, nil
 }
 
-func metricsOf(n *names, ctx context.Context, vm *vmRecord) (backends.Metrics, error) {
-	r, err := get(ctx, n, "VM_metrics", vm.metrics, metricsFields, nil)
+func metricsOf(ctx context.Context, vm *vmReader) (backends.Metrics, error) {
+	n := vm.names
+	ref, err := vm.reference(slotMetrics)
+	if err != nil {
+		return backends.Metrics{}, err
+	}
+	r, err := get(ctx, n, "VM_metrics", ref, metricsFields, nil)
 	if err == nil && r == nil {
 		err = nothing("The VM has no metrics.")
 	}
@@ -358,8 +446,13 @@ func percent(utilisation map[string]float64) *float64 {
 	return &sum
 }
 
-func guestMetricsOf(n *names, ctx context.Context, vm *vmRecord) (backends.GuestMetrics, error) {
-	r, err := get(ctx, n, "VM_guest_metrics", vm.guestMetrics, guestFields, nil)
+func guestMetricsOf(ctx context.Context, vm *vmReader) (backends.GuestMetrics, error) {
+	n := vm.names
+	ref, err := vm.reference(slotGuestMetrics)
+	if err != nil {
+		return backends.GuestMetrics{}, err
+	}
+	r, err := get(ctx, n, "VM_guest_metrics", ref, guestFields, nil)
 	if err == nil && r == nil {
 		err = nothing("The VM's guest has not reported anything.")
 	}
@@ -383,16 +476,9 @@ func bootRecord(ctx context.Context, n *names, h *handle) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := record(vmFields, v)
-	if err == nil {
-		err = r.check()
-	}
+	vm, err := n.reader(backends.Query{View: backends.ViewBasic}).of(ctx, v)
 	if err != nil {
 		return nil, n.d.undecodable(method, err)
-	}
-	vm, err := n.vm(ctx, r)
-	if err != nil {
-		return nil, err
 	}
 	return *vm, nil
 }
@@ -424,4 +510,24 @@ func devicesOf(method string) func(context.Context, *names, *handle) (any, error
 		slices.SortFunc(all, byNumber)
 		return all, nil
 	}
+}
+
+// setting is a text that XenAPI says with "" when it is not set, as clients may see it.
+func (n *names) setting(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return new(n.d.clean(s, ""))
+}
+
+// dict is absent when it is empty.
+func (n *names) dict(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(m))
+	for k, v := range m {
+		out[n.d.clean(k, "")] = n.d.clean(v, "")
+	}
+	return out
 }

@@ -14,6 +14,15 @@ var powerStates = map[string]backends.State{
 	"Suspended": backends.StateSuspended,
 }
 
+// rawStates are the same as clients see them.
+var rawStates = func() map[string]*backends.RawState {
+	m := map[string]*backends.RawState{}
+	for name := range powerStates {
+		m[name] = &backends.RawState{PowerState: name}
+	}
+	return m
+}()
+
 const (
 	halted    = "Halted"
 	paused    = "Paused"

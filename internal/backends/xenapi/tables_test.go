@@ -200,7 +200,7 @@ func TestWritableMembers(t *testing.T) {
 			t.Errorf("%s is said as %s, which XenAPI has not", path, m.field)
 		}
 	}
-	for field := range vmFields {
+	for _, field := range vmNames {
 		if !fields[field] {
 			t.Errorf("%s is read, which XenAPI has not", field)
 		}

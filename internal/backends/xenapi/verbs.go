@@ -510,23 +510,22 @@ func diskLeft(_ *job, method string, err error) error {
 // instantiate makes a VM from a template: a clone, which is a template itself until it is
 // provisioned. Several messages, one operation: that of the last.
 func instantiate(ctx context.Context, j *job) ([]step, error) {
-	v, err := j.on(ctx, j.h, "VM.get_record")
+	template, err := j.vm(ctx, j.h, "displayName", "template", "snapshot")
 	if err != nil {
 		return nil, err
-	}
-	template, err := record(vmFields, v)
-	if err != nil {
-		return nil, j.d.undecodable("VM.get_record", err)
 	}
 	if !isTemplate(template) {
 		return nil, &backends.Error{Code: backends.NotFound, Detail: "There is no template with this id."}
 	}
-	name := template.label
-	if j.a.DisplayName != nil {
-		name = *j.a.DisplayName
+	name := j.a.DisplayName
+	if name == nil {
+		name = template.DisplayName
+	}
+	if name == nil {
+		name = new("")
 	}
 	made := &handle{object: object{class: "VM"}}
-	steps := []step{{method: "VM.clone", args: []any{name}, async: true, makes: made}}
+	steps := []step{{method: "VM.clone", args: []any{*name}, async: true, makes: made}}
 	if j.a.Description != nil {
 		steps = append(steps, step{on: made, method: "VM.set_name_description", args: []any{*j.a.Description}})
 	}

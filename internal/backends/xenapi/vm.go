@@ -3,249 +3,446 @@ package xenapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
-// vmRecord is a record of the class VM, as far as the model has it.
-type vmRecord struct {
-	uuid, label, description, power string
+// vmReader makes VMs of records of the class VM, one after the other, as much of each as was asked for.
+// Values that repeat are made once and shared.
+type vmReader struct {
+	*names
+	view  backends.View
+	rows  []reading
+	etag  bool
+	reuse bool
 
-	allowed []string
-	current map[string]string // operations by the references of their tasks
-
-	template, defaultTemplate, snapshot, controlDomain *bool
-
-	residentOn, affinity, suspendVDI, snapshotOf, metrics, guestMetrics string
-
-	userVersion, domid, start, shutdown, order, hardware *int64
-	maxVCPUs, vcpus                                      *int64
-	vcpuParams                                           map[string]string
-
-	staticMax, dynamicMax, dynamicMin, staticMin, target, overhead *int64
-
-	afterShutdown, afterReboot, afterCrash string
-
-	pvBootloader, pvKernel, pvRamdisk, pvArgs, pvBootloaderArgs, pvLegacyArgs string
-
-	hvmPolicy, domainType, pciBus, recommendations, haPriority, domarch string
-
-	hvmParams, platform, otherConfig, cpuFlags, xenstore, blocked map[string]string
-
-	tags, vbds, vifs, consoles, crashDumps, vtpms []string
-
-	shadow              *float64
-	haAlwaysRun, reboot *bool
-	snapshotTime        *time.Time
+	rec     *scan.Record
+	m       *model
+	texts   strings.Builder
+	dicts   []map[string]string // to be used again; those before taken are in use
+	taken   int
+	words0  []string                            // likewise
+	allowed map[string][]backends.AllowedAction // by the set as it came
+	hosts   map[string]*backends.Ref            // by reference; nil for one that has gone
+	unnamed map[string]*backends.Ref            // likewise, without the name
 }
 
-// vmFields is every member of the class VM that is read. Source: xen-api ocaml/idl/datamodel_vm.ml.
-var vmFields = fields[vmRecord]{
-	"uuid":                      text(func(r *vmRecord) *string { return &r.uuid }),
-	"name_label":                text(func(r *vmRecord) *string { return &r.label }),
-	"name_description":          text(func(r *vmRecord) *string { return &r.description }),
-	"power_state":               text(func(r *vmRecord) *string { return &r.power }),
-	"allowed_operations":        set(func(r *vmRecord) *[]string { return &r.allowed }),
-	"current_operations":        dict(func(r *vmRecord) *map[string]string { return &r.current }),
-	"is_a_template":             boolean(func(r *vmRecord) **bool { return &r.template }),
-	"is_default_template":       boolean(func(r *vmRecord) **bool { return &r.defaultTemplate }),
-	"is_a_snapshot":             boolean(func(r *vmRecord) **bool { return &r.snapshot }),
-	"is_control_domain":         boolean(func(r *vmRecord) **bool { return &r.controlDomain }),
-	"resident_on":               text(func(r *vmRecord) *string { return &r.residentOn }),
-	"affinity":                  text(func(r *vmRecord) *string { return &r.affinity }),
-	"suspend_VDI":               text(func(r *vmRecord) *string { return &r.suspendVDI }),
-	"snapshot_of":               text(func(r *vmRecord) *string { return &r.snapshotOf }),
-	"metrics":                   text(func(r *vmRecord) *string { return &r.metrics }),
-	"guest_metrics":             text(func(r *vmRecord) *string { return &r.guestMetrics }),
-	"user_version":              integer(func(r *vmRecord) **int64 { return &r.userVersion }),
-	"domid":                     integer(func(r *vmRecord) **int64 { return &r.domid }),
-	"start_delay":               integer(func(r *vmRecord) **int64 { return &r.start }),
-	"shutdown_delay":            integer(func(r *vmRecord) **int64 { return &r.shutdown }),
-	"order":                     integer(func(r *vmRecord) **int64 { return &r.order }),
-	"hardware_platform_version": integer(func(r *vmRecord) **int64 { return &r.hardware }),
-	"VCPUs_max":                 integer(func(r *vmRecord) **int64 { return &r.maxVCPUs }),
-	"VCPUs_at_startup":          integer(func(r *vmRecord) **int64 { return &r.vcpus }),
-	"VCPUs_params":              dict(func(r *vmRecord) *map[string]string { return &r.vcpuParams }),
-	"memory_static_max":         integer(func(r *vmRecord) **int64 { return &r.staticMax }),
-	"memory_dynamic_max":        integer(func(r *vmRecord) **int64 { return &r.dynamicMax }),
-	"memory_dynamic_min":        integer(func(r *vmRecord) **int64 { return &r.dynamicMin }),
-	"memory_static_min":         integer(func(r *vmRecord) **int64 { return &r.staticMin }),
-	"memory_target":             integer(func(r *vmRecord) **int64 { return &r.target }),
-	"memory_overhead":           integer(func(r *vmRecord) **int64 { return &r.overhead }),
-	"actions_after_shutdown":    text(func(r *vmRecord) *string { return &r.afterShutdown }),
-	"actions_after_reboot":      text(func(r *vmRecord) *string { return &r.afterReboot }),
-	"actions_after_crash":       text(func(r *vmRecord) *string { return &r.afterCrash }),
-	"PV_bootloader":             text(func(r *vmRecord) *string { return &r.pvBootloader }),
-	"PV_kernel":                 text(func(r *vmRecord) *string { return &r.pvKernel }),
-	"PV_ramdisk":                text(func(r *vmRecord) *string { return &r.pvRamdisk }),
-	"PV_args":                   text(func(r *vmRecord) *string { return &r.pvArgs }),
-	"PV_bootloader_args":        text(func(r *vmRecord) *string { return &r.pvBootloaderArgs }),
-	"PV_legacy_args":            text(func(r *vmRecord) *string { return &r.pvLegacyArgs }),
-	"HVM_boot_policy":           text(func(r *vmRecord) *string { return &r.hvmPolicy }),
-	"HVM_boot_params":           dict(func(r *vmRecord) *map[string]string { return &r.hvmParams }),
-	"HVM_shadow_multiplier":     float(func(r *vmRecord) **float64 { return &r.shadow }),
-	"domain_type":               text(func(r *vmRecord) *string { return &r.domainType }),
-	"platform":                  dict(func(r *vmRecord) *map[string]string { return &r.platform }),
-	"PCI_bus":                   text(func(r *vmRecord) *string { return &r.pciBus }),
-	"other_config":              dict(func(r *vmRecord) *map[string]string { return &r.otherConfig }),
-	"domarch":                   text(func(r *vmRecord) *string { return &r.domarch }),
-	"last_boot_CPU_flags":       dict(func(r *vmRecord) *map[string]string { return &r.cpuFlags }),
-	"recommendations":           text(func(r *vmRecord) *string { return &r.recommendations }),
-	"xenstore_data":             dict(func(r *vmRecord) *map[string]string { return &r.xenstore }),
-	"ha_always_run":             boolean(func(r *vmRecord) **bool { return &r.haAlwaysRun }),
-	"ha_restart_priority":       text(func(r *vmRecord) *string { return &r.haPriority }),
-	"requires_reboot":           boolean(func(r *vmRecord) **bool { return &r.reboot }),
-	"snapshot_time":             moment(func(r *vmRecord) **time.Time { return &r.snapshotTime }),
-	"tags":                      set(func(r *vmRecord) *[]string { return &r.tags }),
-	"blocked_operations":        dict(func(r *vmRecord) *map[string]string { return &r.blocked }),
-	"VBDs":                      set(func(r *vmRecord) *[]string { return &r.vbds }),
-	"VIFs":                      set(func(r *vmRecord) *[]string { return &r.vifs }),
-	"consoles":                  set(func(r *vmRecord) *[]string { return &r.consoles }),
-	"crash_dumps":               set(func(r *vmRecord) *[]string { return &r.crashDumps }),
-	"VTPMs":                     set(func(r *vmRecord) *[]string { return &r.vtpms }),
-}
-
-// check refuses a record without what every VM has.
-func (r *vmRecord) check() error {
-	switch {
-	case !isUUID(r.uuid):
-		return errors.New("no uuid")
-	case r.power == "":
-		return errors.New("no power_state")
+// reader reads VMs as a query wants them.
+func (n *names) reader(q backends.Query) *vmReader {
+	r := &vmReader{
+		names: n, view: q.View, reuse: q.Reuse, rec: scan.NewRecord(vmMembers), m: &model{},
+		allowed: map[string][]backends.AllowedAction{}, hosts: map[string]*backends.Ref{}, unnamed: map[string]*backends.Ref{},
 	}
-	return nil
+	if r.view == "" {
+		r.view = backends.ViewBasic
+	}
+	r.rows = wanted(r.view, q.Members)
+	r.etag = includes(r.view, backends.ViewFull) && asked("etag", q.Members)
+	return r
 }
 
-// vm makes the model of a record, as far as BASIC shows it.
-func (n *names) vm(ctx context.Context, r *vmRecord) (*backends.VM, error) {
-	state, base := stateOf(r.power, r.current)
-	vm := &backends.VM{
-		ID: n.d.id(r.uuid), Backend: n.d.cfg.Name, Kind: backends.XenAPI, UID: r.uuid,
-		DisplayName: n.str(r.label), Description: n.setting(r.description),
-		State: state, BaseState: base, RawState: &backends.RawState{PowerState: r.power},
-		AllowedActions: actions(r.allowed),
-		Template:       r.template, Snapshot: r.snapshot, ControlDomain: r.controlDomain,
-		CPU: &backends.CPU{VCPUs: r.vcpus, MaxVCPUs: r.maxVCPUs, Params: n.dict(r.vcpuParams)},
-		Memory: &backends.Memory{
-			StaticMaxBytes: r.staticMax, DynamicMaxBytes: r.dynamicMax, DynamicMinBytes: r.dynamicMin,
-			StaticMinBytes: r.staticMin, TargetBytes: r.target, OverheadBytes: r.overhead,
-		},
-		Boot:     n.boot(r),
-		Platform: n.dict(r.platform),
-		LifecyclePolicy: orNil(backends.LifecyclePolicy{
-			OnShutdown: r.afterShutdown, OnReboot: r.afterReboot, OnCrash: r.afterCrash,
-		}),
-		Runtime:     n.runtime(r),
-		Annotations: n.dict(r.otherConfig),
+// model is a VM with all that it may point to, in one piece of memory.
+type model struct {
+	vm    backends.VM
+	parts struct {
+		cpu       backends.CPU
+		memory    backends.Memory
+		boot      backends.Boot
+		pv        backends.BootPV
+		hvm       backends.BootHVM
+		placement backends.Placement
+		policy    backends.LifecyclePolicy
+		runtime   backends.Runtime
+		xenapi    backends.XenAPIVM
+		fraction  float64
+		moment    time.Time
 	}
-	if err := n.place(ctx, vm, r); err != nil {
+	numbers slots[int64]
+	flags   slots[bool]
+	texts   slots[string]
+}
+
+// slots are places for values that are pointed to.
+type slots[T any] struct {
+	room [16]T
+	used int
+}
+
+func (s *slots[T]) put(v T) *T {
+	if s.used == len(s.room) {
+		return new(v)
+	}
+	s.room[s.used] = v
+	s.used++
+	return &s.room[s.used-1]
+}
+
+func (m *model) cpu() *backends.CPU {
+	m.vm.CPU = &m.parts.cpu
+	return m.vm.CPU
+}
+
+func (m *model) memory() *backends.Memory {
+	m.vm.Memory = &m.parts.memory
+	return m.vm.Memory
+}
+
+func (m *model) boot() *backends.Boot {
+	m.vm.Boot = &m.parts.boot
+	return m.vm.Boot
+}
+
+func (m *model) pv() *backends.BootPV {
+	m.boot().PV = &m.parts.pv
+	return &m.parts.pv
+}
+
+func (m *model) hvm() *backends.BootHVM {
+	m.boot().HVM = &m.parts.hvm
+	return &m.parts.hvm
+}
+
+func (m *model) placement() *backends.Placement {
+	m.vm.Placement = &m.parts.placement
+	return m.vm.Placement
+}
+
+func (m *model) policy() *backends.LifecyclePolicy {
+	m.vm.LifecyclePolicy = &m.parts.policy
+	return m.vm.LifecyclePolicy
+}
+
+func (m *model) runtime() *backends.Runtime {
+	m.vm.Runtime = &m.parts.runtime
+	return m.vm.Runtime
+}
+
+func (m *model) xenapi() *backends.XenAPIVM {
+	m.vm.XenAPI = &m.parts.xenapi
+	return m.vm.XenAPI
+}
+
+// damage is an error of one record, and not of the connection to the backend.
+type damage struct{ error }
+
+func (d damage) Unwrap() error { return d.error }
+
+// some changes what is asked for: these members.
+func (r *vmReader) some(members ...string) *vmReader {
+	r.view, r.rows = backends.ViewBasic, wanted(backends.ViewBasic, members)
+	return r
+}
+
+// of makes a VM of the record that a call answered with.
+func (r *vmReader) of(ctx context.Context, v wire.Value) (*backends.VM, error) {
+	if err := r.parse(v); err != nil {
 		return nil, err
 	}
-	return vm, n.xenapi(ctx, vm, r)
+	return r.read(ctx)
 }
 
-// place fills in what stands for other objects.
-func (n *names) place(ctx context.Context, vm *backends.VM, r *vmRecord) (err error) {
-	if vm.Host, err = n.ref(ctx, "host", r.residentOn); err != nil {
-		return err
+// parse walks the record that a call answered with.
+func (r *vmReader) parse(v wire.Value) error {
+	record, err := scan.ParseValue(v.Raw())
+	if err == nil {
+		err = r.rec.Parse(record)
 	}
-	preferred, err := n.ref(ctx, "host", r.affinity)
 	if err != nil {
-		return err
+		return damage{err}
 	}
-	if preferred != nil {
-		vm.Placement = &backends.Placement{PreferredHost: preferred}
-	}
-	vm.CurrentOperations, err = n.currentOperations(ctx, r.current)
-	return err
-}
-
-func (n *names) xenapi(ctx context.Context, vm *backends.VM, r *vmRecord) (err error) {
-	x := &backends.XenAPIVM{
-		UserVersion: r.userVersion, PCIBus: n.setting(r.pciBus), Recommendations: n.setting(r.recommendations),
-		Tags: n.strs(r.tags), BlockedOperations: n.dict(r.blocked),
-		HAAlwaysRun: r.haAlwaysRun, HARestartPriority: n.setting(r.haPriority),
-		StartOrder: r.order, StartDelay: r.start, ShutdownDelay: r.shutdown,
-		ShadowMultiplier: r.shadow, XenstoreData: n.dict(r.xenstore),
-		RequiresReboot: r.reboot, HardwareVersion: r.hardware, SnapshotTime: r.snapshotTime,
-	}
-	if x.SuspendDisk, err = n.id(ctx, "VDI", r.suspendVDI); err != nil {
-		return err
-	}
-	if x.SnapshotOf, err = n.id(ctx, "VM", r.snapshotOf); err != nil {
-		return err
-	}
-	vm.XenAPI = x
 	return nil
 }
 
-func (n *names) boot(r *vmRecord) *backends.Boot {
-	b := backends.Boot{
-		PV: orNil(backends.BootPV{
-			Bootloader: n.setting(r.pvBootloader), Kernel: n.setting(r.pvKernel), Ramdisk: n.setting(r.pvRamdisk),
-			Args: n.setting(r.pvArgs), BootloaderArgs: n.setting(r.pvBootloaderArgs), LegacyArgs: n.setting(r.pvLegacyArgs),
-		}),
+// read makes a VM of the record that was walked last.
+func (r *vmReader) read(ctx context.Context) (*backends.VM, error) {
+	uuid, err := r.uuid()
+	if err != nil {
+		return nil, damage{err}
 	}
-	if r.domainType != "unspecified" {
-		b.DomainType = r.domainType
+	r.begin()
+	vm := &r.m.vm
+	vm.ID = r.d.id(r.keep(uuid))
+	if r.view == backends.ViewID {
+		return vm, nil
 	}
-	if policy, params := n.setting(r.hvmPolicy), n.dict(r.hvmParams); policy != nil || params != nil {
-		b.HVM = &backends.BootHVM{Policy: policy, Params: params}
+	if len(r.rec.Value(slotPower).Body()) == 0 {
+		return nil, damage{errors.New("no power_state")}
 	}
-	return orNil(b)
-}
-
-// runtime is what the hypervisor says; XenAPI's domain -1 is none.
-func (n *names) runtime(r *vmRecord) *backends.Runtime {
-	rt := &backends.Runtime{Architecture: r.domarch, LastBootCPUFlags: n.dict(r.cpuFlags)}
-	if r.domid != nil && *r.domid >= 0 {
-		rt.DomainID = strconv.FormatInt(*r.domid, 10)
-	}
-	if rt.DomainID == "" && rt.Architecture == "" && rt.LastBootCPUFlags == nil {
-		return nil
-	}
-	return rt
-}
-
-// currentOperations are in the order of their names, since XenAPI's map has none. The task is told
-// where it is known and visible to the user.
-func (n *names) currentOperations(ctx context.Context, current map[string]string) ([]backends.CurrentOperation, error) {
-	all := make([]backends.CurrentOperation, 0, len(current))
-	for task, raw := range current {
-		op := backends.CurrentOperation{Raw: raw}
-		row, _ := lookUpOperation(raw)
-		op.Action = row.verb
-		if strings.HasPrefix(task, "OpaqueRef:") {
-			id, err := n.id(ctx, "task", task)
-			if err != nil {
-				return nil, err
-			}
-			op.Task = id
+	vm.Backend, vm.Kind, vm.UID = r.d.cfg.Name, backends.XenAPI, vm.ID.Native
+	for i := range r.rows {
+		row := &r.rows[i]
+		v := r.rec.Value(row.slot)
+		if v.Kind() == scan.Invalid {
+			continue
 		}
-		all = append(all, op)
+		if err := row.read(ctx, r, v); err != nil {
+			return nil, blame(row.source, err)
+		}
 	}
-	slices.SortFunc(all, func(a, b backends.CurrentOperation) int {
-		return strings.Compare(a.Raw+taskText(a), b.Raw+taskText(b))
-	})
+	if r.view == backends.ViewNative {
+		if vm.Native, err = r.native(ctx, r.rec.Whole()); err != nil {
+			return nil, err
+		}
+	}
+	if r.etag {
+		vm.ETag = backends.ETag(vm)
+	}
+	return vm, nil
+}
+
+// begin makes room for the next VM.
+func (r *vmReader) begin() {
+	r.taken = 0
+	if r.reuse {
+		*r.m = model{}
+		r.words0 = r.words0[:0]
+		return
+	}
+	r.m, r.dicts, r.words0 = &model{}, nil, nil
+}
+
+// blame makes an error of a member damage of the record, unless it is the backend's.
+func blame(source string, err error) error {
+	_, known := errors.AsType[damage](err)
+	_, theirs := errors.AsType[*backends.Error](err)
+	if err == nil || known || theirs {
+		return err
+	}
+	return damage{fmt.Errorf("member %s: %w", source, err)}
+}
+
+// uuid is the record's, which may be damaged otherwise.
+func (r *vmReader) uuid() ([]byte, error) {
+	v := r.rec.Value(slotUUID)
+	if v.Kind() == scan.Invalid {
+		return nil, errors.New("no member uuid")
+	}
+	uuid, err := v.Text()
+	if err == nil && !isUUID(uuid) {
+		err = errors.New("no uuid")
+	}
+	return uuid, err
+}
+
+// textRoom is how much memory is taken at once for the texts of VMs: a VM that is kept keeps no more
+// than that from being freed.
+const textRoom = 4 << 10
+
+// keep makes a text of b, which will change.
+func (r *vmReader) keep(b []byte) string {
+	if r.texts.Cap()-r.texts.Len() < len(b) {
+		r.texts = strings.Builder{}
+		r.texts.Grow(max(textRoom, len(b)))
+	}
+	at := r.texts.Len()
+	r.texts.Write(b)
+	return r.texts.String()[at:]
+}
+
+// text is a text as clients may see it.
+func (r *vmReader) text(v scan.Value) (string, error) {
+	b, err := v.Text()
+	if err != nil {
+		return "", err
+	}
+	return r.shown(b), nil
+}
+
+func (r *vmReader) shown(b []byte) string {
+	if mayTell(b) {
+		return r.d.clean(string(b), "")
+	}
+	return r.keep(b)
+}
+
+// words are the texts of a set.
+func (r *vmReader) words(v scan.Value) ([]string, error) {
+	if r.words0 == nil {
+		r.words0 = make([]string, 0, 8)
+	}
+	from := len(r.words0)
+	p := v.Parts(scan.Array)
+	for p.Next() {
+		s, err := r.text(p.Value)
+		if err != nil {
+			return nil, err
+		}
+		r.words0 = append(r.words0, s)
+	}
+	return slices.Clip(r.words0[from:]), p.Err()
+}
+
+// dict is a map of texts.
+func (r *vmReader) dict(v scan.Value) (map[string]string, error) {
+	var all map[string]string
+	p := v.Parts(scan.Struct)
+	for p.Next() {
+		if all == nil {
+			all = r.emptyDict()
+		}
+		s, err := r.text(p.Value)
+		if err != nil {
+			return nil, err
+		}
+		all[r.shown(p.Name)] = s
+	}
+	return all, p.Err()
+}
+
+func (r *vmReader) emptyDict() map[string]string {
+	if r.taken == len(r.dicts) {
+		r.dicts = append(r.dicts, map[string]string{})
+	}
+	all := r.dicts[r.taken]
+	r.taken++
+	clear(all)
+	return all
+}
+
+// refs are the references in a set.
+func (r *vmReader) refs(slot int) ([]string, error) {
+	var all []string
+	v := r.rec.Value(slot)
+	if v.Kind() == scan.Invalid {
+		return nil, nil
+	}
+	p := v.Parts(scan.Array)
+	for p.Next() {
+		ref, err := p.Value.Text()
+		if err != nil {
+			return nil, damage{fmt.Errorf("member %s: %w", slotNames[slot], err)}
+		}
+		all = append(all, string(ref))
+	}
+	if p.Err() != nil {
+		return nil, damage{fmt.Errorf("member %s: %w", slotNames[slot], p.Err())}
+	}
 	return all, nil
 }
 
-func taskText(o backends.CurrentOperation) string {
-	if o.Task == nil {
-		return ""
+// reference is one reference; "" where the record has none.
+func (r *vmReader) reference(slot int) (string, error) {
+	v := r.rec.Value(slot)
+	if v.Kind() == scan.Invalid {
+		return "", nil
 	}
-	return o.Task.Native
+	ref, err := v.Text()
+	if err != nil {
+		return "", damage{fmt.Errorf("member %s: %w", slotNames[slot], err)}
+	}
+	return string(ref), nil
+}
+
+// hidden reports whether the VM is none that lists show. A flag that nobody can read hides nothing.
+func (r *vmReader) hidden() bool {
+	for _, slot := range []int{slotTemplate, slotSnapshot, slotControlDomain} {
+		if v := r.rec.Value(slot); v.Kind() == scan.Bool {
+			if is, err := v.Bool(); err == nil && is {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// The members that are more than a value with a type.
+
+// idle is what most VMs do.
+var idle = []backends.CurrentOperation{}
+
+// operations are those under way, by the references of their tasks; nil for none.
+func (r *vmReader) operations() (map[string]string, error) {
+	v := r.rec.Value(slotOperations)
+	if v.Kind() == scan.Invalid || v.Kind() == scan.Struct && len(v.Body()) == 0 {
+		return nil, nil
+	}
+	var all map[string]string
+	p := v.Parts(scan.Struct)
+	for p.Next() {
+		raw, err := p.Value.Text()
+		if err != nil {
+			return nil, err
+		}
+		if all == nil {
+			all = map[string]string{}
+		}
+		all[string(p.Name)] = string(raw)
+	}
+	return all, p.Err()
+}
+
+func (r *vmReader) states(power scan.Value) (state, base backends.State, err error) {
+	b, err := power.Text()
+	if err != nil {
+		return "", "", err
+	}
+	current, err := r.operations()
+	if err != nil {
+		return "", "", err
+	}
+	state, base = stateOf(string(b), current)
+	return state, base, nil
+}
+
+func readState(_ context.Context, r *vmReader, v scan.Value) (err error) {
+	r.m.vm.State, _, err = r.states(v)
+	return err
+}
+
+func readBaseState(_ context.Context, r *vmReader, v scan.Value) (err error) {
+	_, r.m.vm.BaseState, err = r.states(v)
+	return err
+}
+
+func readRawState(_ context.Context, r *vmReader, v scan.Value) error {
+	b, err := v.Text()
+	if err != nil {
+		return err
+	}
+	if r.m.vm.RawState = rawStates[string(b)]; r.m.vm.RawState == nil {
+		r.m.vm.RawState = &backends.RawState{PowerState: r.shown(b)}
+	}
+	return nil
+}
+
+// maxSets bounds how many different sets of allowed operations are remembered.
+const maxSets = 1 << 10
+
+// readActions makes one list of all VMs to which the same is allowed.
+func readActions(_ context.Context, r *vmReader, v scan.Value) error {
+	all, known := r.allowed[string(v.Body())]
+	if !known {
+		var raw []string
+		p := v.Parts(scan.Array)
+		for p.Next() {
+			b, err := p.Value.Text()
+			if err != nil {
+				return err
+			}
+			raw = append(raw, r.d.clean(string(b), ""))
+		}
+		if p.Err() != nil {
+			return p.Err()
+		}
+		all = actions(raw)
+		if len(r.allowed) == maxSets {
+			clear(r.allowed)
+		}
+		r.allowed[string(v.Body())] = all
+	}
+	r.m.vm.AllowedActions = all
+	return nil
 }
 
 // actions are sorted: XenAPI's order changes from read to read.
 func actions(allowed []string) []backends.AllowedAction {
-	if allowed == nil {
-		return nil
-	}
 	all := make([]backends.AllowedAction, 0, len(allowed)+1)
 	for _, raw := range slices.Sorted(slices.Values(allowed)) {
 		row, _ := lookUpOperation(raw)
@@ -257,42 +454,121 @@ func actions(allowed []string) []backends.AllowedAction {
 	return all
 }
 
-// str is a text as clients may see it; setting is one that XenAPI says with "" when it is not set.
-func (n *names) str(s string) *string {
-	s = n.d.clean(s, "")
-	return &s
-}
-
-func (n *names) setting(s string) *string {
-	if s == "" {
+// readOperations puts them into the order of their names, since XenAPI's map has none. The task is told
+// where it is known and visible to the user.
+func readOperations(ctx context.Context, r *vmReader, _ scan.Value) error {
+	current, err := r.operations()
+	if err != nil {
+		return err
+	}
+	r.m.vm.CurrentOperations = idle
+	if len(current) == 0 {
 		return nil
 	}
-	return n.str(s)
-}
-
-func (n *names) strs(all []string) []string {
-	for i, s := range all {
-		all[i] = n.d.clean(s, "")
+	all := make([]backends.CurrentOperation, 0, len(current))
+	for task, raw := range current {
+		row, _ := lookUpOperation(raw)
+		op := backends.CurrentOperation{Raw: r.d.clean(raw, ""), Action: row.verb}
+		if strings.HasPrefix(task, "OpaqueRef:") {
+			if op.Task, err = r.id(ctx, "task", task); err != nil {
+				return err
+			}
+		}
+		all = append(all, op)
 	}
-	return all
+	slices.SortFunc(all, func(a, b backends.CurrentOperation) int {
+		return strings.Compare(a.Raw+taskText(a), b.Raw+taskText(b))
+	})
+	r.m.vm.CurrentOperations = all
+	return nil
 }
 
-// dict is absent when it is empty.
-func (n *names) dict(m map[string]string) map[string]string {
-	if len(m) == 0 {
+func taskText(o backends.CurrentOperation) string {
+	if o.Task == nil {
+		return ""
+	}
+	return o.Task.Native
+}
+
+// vmHost is another object of the same pool that all its VMs share, with its name or without.
+func vmHost(named bool, place func(*model) **backends.Ref) read {
+	return func(ctx context.Context, r *vmReader, v scan.Value) error {
+		ref, err := v.Text()
+		if err != nil || len(ref) == 0 || string(ref) == nullRef {
+			return err
+		}
+		known := r.hosts
+		if !named {
+			known = r.unnamed
+		}
+		host, ok := known[string(ref)]
+		if !ok {
+			if host, err = r.host1(ctx, string(ref), named); err != nil {
+				return err
+			}
+			known[string(ref)] = host
+		}
+		if host != nil {
+			*place(r.m) = host
+		}
 		return nil
 	}
-	out := make(map[string]string, len(m))
-	for k, v := range m {
-		out[n.d.clean(k, "")] = n.d.clean(v, "")
-	}
-	return out
 }
 
-func orNil[T comparable](v T) *T {
-	var zero T
-	if v == zero {
+func (r *vmReader) host1(ctx context.Context, ref string, named bool) (*backends.Ref, error) {
+	if named {
+		return r.ref(ctx, "host", ref)
+	}
+	id, err := r.id(ctx, "host", ref)
+	if id == nil || err != nil {
+		return nil, err
+	}
+	return &backends.Ref{ID: *id}, nil
+}
+
+// vmRef is the id of an object of that class.
+func vmRef(class string, place func(*model) **backends.ID) read {
+	return func(ctx context.Context, r *vmReader, v scan.Value) error {
+		ref, err := v.Text()
+		if err != nil || len(ref) == 0 || string(ref) == nullRef {
+			return err
+		}
+		id, err := r.id(ctx, class, string(ref))
+		if id != nil {
+			*place(r.m) = id
+		}
+		return err
+	}
+}
+
+// readDomain is the hypervisor's number of a running VM; XenAPI's domain -1 is none.
+func readDomain(_ context.Context, r *vmReader, v scan.Value) error {
+	n, err := v.Int()
+	if err == nil && n >= 0 {
+		r.m.runtime().DomainID = strconv.FormatInt(n, 10)
+	}
+	return err
+}
+
+// readSnapshotTime passes over XenAPI's 1970, which is "never".
+func readSnapshotTime(_ context.Context, r *vmReader, v scan.Value) error {
+	if string(v.Body()) == "19700101T00:00:00Z" {
 		return nil
 	}
-	return &v
+	t, err := v.Time()
+	if err == nil && t.Unix() > 0 {
+		r.m.parts.moment = t
+		r.m.xenapi().SnapshotTime = &r.m.parts.moment
+	}
+	return err
+}
+
+func readDisks(ctx context.Context, r *vmReader, _ scan.Value) (err error) {
+	r.m.vm.Disks, err = disksOf(ctx, r)
+	return err
+}
+
+func readNICs(ctx context.Context, r *vmReader, _ scan.Value) (err error) {
+	r.m.vm.NICs, err = nicsOf(ctx, r)
+	return err
 }

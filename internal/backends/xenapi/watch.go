@@ -452,7 +452,7 @@ func (w *watcher) vm(ctx context.Context, b *backends.Batch, e *event) error {
 		w.vms[e.ref] = seen
 		return nil
 	}
-	vm, err := w.view(ctx, *e.snapshot, backends.ViewBasic, nil)
+	vm, err := w.reader(backends.Query{View: backends.ViewBasic}).of(ctx, *e.snapshot)
 	if _, damaged := errors.AsType[damage](err); damaged && seen.uuid != "" {
 		id := w.d.id(seen.uuid)
 		b.Undecodable = append(b.Undecodable, &backends.Undecodable{ID: id, Err: err})

@@ -115,7 +115,7 @@ func newServer(cfg config, log *zap.Logger) (*server, error) {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var api *handlers.API // is there before anybody watches
 	feeds := feed.New(feed.Config{
-		MaxVMs: cfg.Mirror.MaxVMs,
+		MaxVMs:  cfg.Mirror.MaxVMs,
 		Observe: func(c backends.Call) { api.Observe(c) },
 		Health: func(backend string, err error) {
 			if err != nil {

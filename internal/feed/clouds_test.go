@@ -278,6 +278,52 @@ func TestTheChangesOfACloudAreTold(t *testing.T) {
 	})
 }
 
+// TestTheMirrorOfACloudHasWhatWasWritten changes VMs, and looks as soon as the mirror may be used again.
+func TestTheMirrorOfACloudHasWhatWasWritten(t *testing.T) {
+	clouds(t, func(t *testing.T, c *cloud) {
+		feeds, ctx := newFeeds(t, feed.Config{})
+		s := c.login(t).Session
+		lease := feeds.Acquire(c.Backend, owner, s)
+		changed, removed := c.put(), c.put()
+		f := c.follow(ctx, t, lease.Feed(), s)
+
+		end := feeds.Writing(owner)
+		c.change(changed)
+		c.remove(removed)
+		if _, ok := feeds.Snapshot(owner, time.Hour); ok {
+			t.Error("the mirror is used while something is written")
+		}
+		end()
+		ended := time.Now()
+		mirror, ok := feeds.Snapshot(owner, time.Hour)
+		for ; !ok; mirror, ok = feeds.Snapshot(owner, time.Hour) {
+			f.until(about(feed.VMCreated, c, c.put())) // so that the backend has something to tell
+		}
+		if !mirror.AsOf.After(ended) {
+			t.Errorf("as of %s, written until %s", mirror.AsOf, ended)
+		}
+		c.sameAsListed(t, s, mirror)
+	})
+}
+
+// sameAsListed compares all that a client would see, but for samples.
+func (c *cloud) sameAsListed(t *testing.T, s backends.Session, mirror feed.Snapshot) {
+	t.Helper()
+	listed := 0
+	for vm, err := range c.VMs(t.Context(), s, backends.Query{View: backends.ViewBasic}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed++
+		if mirrored, ok := mirror.Get(vm.ID); !ok || backends.ETag(mirrored) != backends.ETag(vm) {
+			t.Errorf("listed %+v\nmirrored %+v", vm, mirrored)
+		}
+	}
+	if listed == 0 || listed != len(mirror.VMs) || len(mirror.Undecodable) > 0 {
+		t.Errorf("%d VMs are listed, %d mirrored, %d undecodable", listed, len(mirror.VMs), len(mirror.Undecodable))
+	}
+}
+
 // TestNothingIsLostWhileACloudIsAway takes the watcher's call away for a while, in which VMs are made,
 // changed and deleted.
 func TestNothingIsLostWhileACloudIsAway(t *testing.T) {

@@ -77,16 +77,17 @@ type healthData struct {
 func newVMEvent(kind string, vm *backends.VM, changed []string) Event {
 	text, _ := eventTexts.Get().(*[]byte)
 	defer eventTexts.Put(text)
-	b := append((*text)[:0], `{"backend":"`...) // a name, and those of members, need no escaping
-	b = append(b, vm.ID.Backend...)
+	b := (*text)[:0]
+	b = append(append(b, `{"backend":"`...), vm.ID.Backend...) // a name, as those of members, needs no escaping
 	b = vm.AppendJSON(append(b, `","vm":`...))
 	if len(changed) > 0 {
 		b = append(b, `,"changed":["`...)
 		b = append(b, strings.Join(changed, `","`)...)
 		b = append(b, `"]`...)
 	}
-	*text = append(b, '}')
-	return Event{Type: kind, VM: vm.ID, Data: bytes.Clone(*text)} // of just its size: it is kept
+	b = append(b, '}')
+	*text = b
+	return Event{Type: kind, VM: vm.ID, Data: bytes.Clone(b)} // of just its size: it is kept
 }
 
 // eventTexts are buffers in which events are written.

@@ -25,7 +25,7 @@ var _ backends.Watcher = (*Driver)(nil)
 // only a VM whose part of the answer differs from that of the poll before is decoded and handed
 // over, samples or not. There are no tokens: each watch begins with a Complete batch. A deleted VM is
 // Gone; one that nobody can read is handed over once, as UNKNOWN, since it is there. A batch is as of
-// when its poll was sent.
+// when its poll was sent; while there are VMs that are only asked for now and then, as of when they were.
 func (d *Driver) Watch(ctx context.Context, s backends.Session, _ string, emit func(backends.Batch) error) error {
 	r, err := d.detect(ctx, s)
 	if err != nil {
@@ -54,7 +54,8 @@ type watcher struct {
 	seed  maphash.Seed
 	round int
 	known map[int]*sighting
-	bad   []int // VMs that make every answer which has them fail, in order
+	bad   []int     // VMs that make every answer which has them fail, in order
+	asked time.Time // when the last poll was sent that asked for all, the bad ones too
 
 	batch    backends.Batch
 	nameless bool // this poll had something that does not even tell its id
@@ -70,12 +71,14 @@ type sighting struct {
 func (w *watcher) poll(ctx context.Context) (backends.Batch, error) {
 	w.batch, w.nameless = backends.Batch{Complete: w.round == 0}, false
 	w.round++
-	asked := w.d.cfg.Now()
+	if w.asksAll() {
+		w.asked = w.d.cfg.Now()
+	}
 	if err := w.ask(ctx); err != nil {
 		return backends.Batch{}, err
 	}
 	if !w.nameless {
-		w.batch.AsOf = asked
+		w.batch.AsOf = w.asked
 	}
 	// What has no id may be any of those that are missing.
 	for id, seen := range w.known {
@@ -87,11 +90,14 @@ func (w *watcher) poll(ctx context.Context) (backends.Batch, error) {
 	return w.batch, nil
 }
 
+// asksAll reports whether this poll asks for the bad VMs as well.
+func (w *watcher) asksAll() bool { return len(w.bad) == 0 || w.round%badAgainEvery == 0 }
+
 // ask sweeps the pool in one call; when there are bad VMs, in the ranges between them, and now and
 // then each of them alone.
 func (w *watcher) ask(ctx context.Context) error {
 	q := query{method: "one.vmpool.info", flag: allVisible, state: anyStateButEnd}
-	known := w.bad
+	known, again := w.bad, w.asksAll()
 	w.bad = nil
 	sweep := &sweep{d: w.d, ctx: ctx, s: w.s, each: w.element, bad: w.unreadable}
 	if len(known) == 0 {
@@ -103,7 +109,7 @@ func (w *watcher) ask(ctx context.Context) error {
 		}
 	}
 	for _, id := range known {
-		if w.round%badAgainEvery > 0 {
+		if !again {
 			w.unreadable(id, nil)
 		} else if err := sweep.span(q, part{id, id}); err != nil {
 			return err

@@ -44,7 +44,7 @@ type Options struct {
 type Client struct {
 	opt       Options
 	bad       error // why no call can be made with these options
-	transport *http.Transport
+	transport http.RoundTripper
 	places    chan struct{}
 }
 
@@ -86,21 +86,16 @@ func check(o Options) error {
 	return nil
 }
 
-func newTransport(o Options) *http.Transport {
-	dialer := &net.Dialer{KeepAlive: 30 * time.Second}
+func newTransport(o Options) http.RoundTripper {
+	if !o.KeepAlive {
+		return &once{dial: counted(&net.Dialer{KeepAlive: -1}), tls: o.TLS} // it ends long before it is probed
+	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	t := &http.Transport{
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return &countedConn{Conn: conn}, nil
-		},
+		DialContext:            counted(&net.Dialer{KeepAlive: 30 * time.Second}),
 		Protocols:              &protocols,
 		DisableCompression:     true, // neither daemon compresses
-		DisableKeepAlives:      !o.KeepAlive,
 		MaxConnsPerHost:        o.MaxConns,
 		MaxIdleConnsPerHost:    o.MaxConns,
 		IdleConnTimeout:        30 * time.Second,
@@ -110,6 +105,16 @@ func newTransport(o Options) *http.Transport {
 		t.TLSClientConfig = o.TLS.Clone()
 	}
 	return t
+}
+
+func counted(d *net.Dialer) dial {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := d.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &countedConn{Conn: conn}, nil
+	}
 }
 
 // URL is the endpoint, without userinfo; nil where Options had none.
@@ -122,7 +127,11 @@ func (c *Client) URL() *url.URL {
 }
 
 // Close closes idle connections. Calls under way go on, and later ones connect anew.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() {
+	if t, ok := c.transport.(*http.Transport); ok {
+		t.CloseIdleConnections()
+	}
+}
 
 // Call sends one call and reads its reply whole. Every error is an *Error; a fault shows when the
 // reply is read. Nothing is ever sent twice: a call that met a stale kept connection is repeated

@@ -121,7 +121,14 @@ func call(t testing.TB, o Options) (*Reply, error) {
 }
 
 // calls are the ways to call: they fail alike.
-var calls = map[string]func(testing.TB, Options) (*Reply, error){"whole": call, "streamed": streamed}
+var calls = map[string]func(testing.TB, Options) (*Reply, error){"whole": call, "kept": kept, "streamed": streamed}
+
+// kept calls over a connection that would be kept.
+func kept(t testing.TB, o Options) (*Reply, error) {
+	t.Helper()
+	o.KeepAlive = true
+	return call(t, o)
+}
 
 func streamed(t testing.TB, o Options) (*Reply, error) {
 	t.Helper()
@@ -171,7 +178,7 @@ func TestRequestHead(t *testing.T) {
 		if c.URL().User != nil {
 			t.Error("the URL keeps its userinfo")
 		}
-		if c.transport.Proxy != nil {
+		if pool, ok := c.transport.(*http.Transport); ok && pool.Proxy != nil {
 			t.Error("a proxy could be used")
 		}
 	}
@@ -439,16 +446,88 @@ func TestTLS(t *testing.T) {
 	defer server.Close()
 	pool := x509.NewCertPool()
 	pool.AddCert(server.Certificate())
-	o := Options{URL: parse(t, server.URL), TLS: &tls.Config{RootCAs: pool}}
-	if _, err := call(t, o); err != nil {
+	for _, keep := range []bool{false, true} {
+		cut = false
+		o := Options{URL: parse(t, server.URL), TLS: &tls.Config{RootCAs: pool}, KeepAlive: keep}
+		if _, err := call(t, o); err != nil {
+			t.Fatal(err)
+		}
+		cut = true
+		_, err := call(t, o)
+		want(t, err, Cut, true)
+		o.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+		_, err = call(t, o)
+		want(t, err, Unreachable, false)
+		o.TLS = &tls.Config{RootCAs: pool, ServerName: "another.example"}
+		_, err = call(t, o)
+		want(t, err, Unreachable, false)
+	}
+}
+
+// TestAnnouncedReply has a server say before its reply that there will be one, and say so for ever.
+func TestAnnouncedReply(t *testing.T) {
+	const announcement = "HTTP/1.1 102 Processing\r\nX: a\r\n\r\n"
+	reply := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(okBody), okBody)
+	for _, keep := range []bool{false, true} {
+		u := raw(t, func(_ string, conn net.Conn) { io.WriteString(conn, announcement+announcement+reply) })
+		if _, err := call(t, Options{URL: u, KeepAlive: keep}); err != nil {
+			t.Error(err)
+		}
+		u = raw(t, func(_ string, conn net.Conn) {
+			for err := error(nil); err == nil; {
+				_, err = io.WriteString(conn, announcement)
+			}
+		})
+		if _, err := call(t, Options{URL: u, KeepAlive: keep}); err == nil {
+			t.Error("announcements without end were read to their end")
+		}
+	}
+}
+
+// TestNoConnectionIsKept: an idle one would block a place at oned. The server sees it end by itself.
+func TestNoConnectionIsKept(t *testing.T) {
+	ended := make(chan error, 1)
+	u := raw(t, func(_ string, conn net.Conn) {
+		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(okBody), okBody)
+		_, err := conn.Read(make([]byte, 1))
+		ended <- err
+	})
+	for range 2 {
+		if _, err := call(t, Options{URL: u}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != io.EOF {
+			t.Errorf("the connection ended with %v", err)
+		}
+	}
+}
+
+// TestRefusedUnread has a server refuse a request of which it has read no more than the head.
+func TestRefusedUnread(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
 	}
-	cut = true
-	_, err := call(t, o)
-	want(t, err, Cut, true)
-	o.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
-	_, err = call(t, o)
-	want(t, err, Unreachable, false)
+	defer l.Close()
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		r := bufio.NewReader(conn)
+		for line := ""; line != "\r\n"; {
+			if line, err = r.ReadString('\n'); err != nil {
+				return
+			}
+		}
+		io.WriteString(conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+		io.Copy(io.Discard, r)
+	}()
+	_, err = New(Options{URL: parse(t, "http://"+l.Addr().String())}).Call(t.Context(), "one.vm.action", strings.Repeat("a", 8<<20))
+	if e := want(t, err, Status, false); e.Status != http.StatusRequestEntityTooLarge {
+		t.Errorf("status %d", e.Status)
+	}
 }
 
 func TestLimits(t *testing.T) {

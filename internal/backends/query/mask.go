@@ -1,10 +1,6 @@
 package query
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -21,16 +17,21 @@ type Mask struct {
 
 // pick is what a mask takes of one value.
 type pick struct {
-	whole  bool
-	names  map[string]*pick
-	star   *pick // what it takes of every member, key or element
+	whole bool
+	names map[string]*pick
+	star  *pick // what it takes of every member, key or element
+
+	// What that comes to for the value's type:
 	class  class
-	fields []pickedField // of a struct: what names and star come to, in the struct's order
+	fields []pickedField // of a struct, in its order
+	keys   []string      // of a map: the names, in order
 	elem   *pick         // of a list: what it takes of each element
+	leaf   leaf          // of a scalar
 }
 
 type pickedField struct {
 	field field
+	label string // `"name":`
 	pick  *pick
 }
 
@@ -54,7 +55,7 @@ func ParseFields(s string, t reflect.Type) (*Mask, error) {
 	if _, ok := member(t, "id"); ok {
 		m.root.take(path{{name: "id"}})
 	}
-	m.root.settle(t)
+	m.root.settle(t, nil)
 	return m, nil
 }
 
@@ -186,43 +187,54 @@ func (k *pick) merge(other *pick) {
 	}
 }
 
-// settle makes k ready for values of type t, so that Apply looks no name up there. In m.*.a,m.k.b
-// the member k has both.
-func (k *pick) settle(t reflect.Type) {
-	if k.whole {
+// settle makes k ready for values of type t, so that Append looks no name up there. In m.*.a,m.k.b the
+// member k has both. inside is the types that v is a part of: one that contains itself has no end.
+func (k *pick) settle(t reflect.Type, inside []reflect.Type) {
+	t = indirect(t)
+	k.class = classify(t)
+	if k.whole && slices.Contains(inside, t) {
+		k.class = classOpaque
 		return
 	}
-	t = indirect(t)
-	if k.class = classify(t); k.class == classList {
+	inside = append(slices.Clone(inside), t)
+	switch k.class {
+	case classObject:
+		k.settleObject(t, inside)
+	case classMap:
+		k.settleMap(t, inside)
+	case classList:
 		k.elem = &pick{}
 		k.elem.merge(k)
-		k.elem.settle(t.Elem())
-		return
+		k.elem.settle(t.Elem(), inside)
+	default:
+		k.leaf = leafOf(t, k.class)
 	}
+}
+
+func (k *pick) settleObject(t reflect.Type, inside []reflect.Type) {
+	for _, f := range fieldsOf(t) {
+		sub := k.names[f.name]
+		switch {
+		case k.whole || sub == nil && f.always():
+			sub = &pick{whole: true}
+		case sub == nil:
+			continue
+		}
+		sub.settle(f.typ, inside)
+		k.fields = append(k.fields, pickedField{f, label(f.name), sub})
+	}
+}
+
+func (k *pick) settleMap(t reflect.Type, inside []reflect.Type) {
+	k.keys = slices.Sorted(maps.Keys(k.names))
 	for _, sub := range k.names {
 		if k.star != nil {
 			sub.merge(k.star)
 		}
+		sub.settle(t.Elem(), inside)
 	}
-	switch k.class {
-	case classObject:
-		for _, f := range fieldsOf(t) {
-			sub := k.of(f.name)
-			if sub == nil && f.always() {
-				sub = &pick{whole: true}
-			}
-			if sub != nil {
-				sub.settle(f.typ)
-				k.fields = append(k.fields, pickedField{f, sub})
-			}
-		}
-	case classMap:
-		for _, sub := range k.names {
-			sub.settle(t.Elem())
-		}
-		if k.star != nil {
-			k.star.settle(t.Elem())
-		}
+	if k.star != nil {
+		k.star.settle(t.Elem(), inside)
 	}
 }
 
@@ -232,29 +244,6 @@ func (k *pick) of(name string) *pick {
 		return sub
 	}
 	return k.star
-}
-
-// Apply is the JSON of item with the members of m only, in the order of the struct; a member that
-// is absent stays absent. item is a pointer to a struct (or a struct) of the type m was made for.
-func (m *Mask) Apply(item any) (json.RawMessage, error) { return m.Append(nil, item) }
-
-// Append is Apply, behind dst. HTML characters are not escaped.
-func (m *Mask) Append(dst []byte, item any) ([]byte, error) {
-	v, err := structValue(item)
-	if err != nil {
-		return dst, err
-	}
-	if v.Type() != m.typ {
-		return dst, fmt.Errorf("query: a mask of %v does not fit %v", m.typ, v.Type())
-	}
-	w := maskWriter{buf: bytes.NewBuffer(dst)}
-	w.enc = json.NewEncoder(w.buf)
-	w.enc.SetEscapeHTML(false)
-	w.write(v, m.root)
-	if w.err != nil {
-		return dst, w.err
-	}
-	return w.buf.Bytes(), nil
 }
 
 // All reports whether m takes everything, so that an item may be marshalled as it is.
@@ -280,159 +269,4 @@ func (k *pick) members(name string, names []string) []string {
 		names = k.fields[i].pick.members(name+k.fields[i].field.name, names)
 	}
 	return names
-}
-
-// maskWriter writes JSON; the first error stays.
-type maskWriter struct {
-	buf *bytes.Buffer
-	enc *json.Encoder
-	err error
-}
-
-// write writes what k takes of v; it reports false, and writes nothing, if that is no value at all.
-func (w *maskWriter) write(v reflect.Value, k *pick) bool {
-	if k.whole {
-		w.encode(address(v))
-		return true
-	}
-	v, ok := settle(v)
-	if !ok {
-		w.buf.WriteString("null")
-		return true
-	}
-	switch k.class {
-	case classObject:
-		w.object(v, k)
-	case classMap:
-		w.dict(v, k)
-	case classList:
-		w.list(v, k)
-	default:
-		x, ok := k.prune(opaqueValue(v))
-		if ok {
-			w.encode(x)
-		}
-		return ok
-	}
-	return true
-}
-
-func (w *maskWriter) encode(x any) {
-	if err := w.enc.Encode(x); err != nil {
-		w.err = errors.Join(w.err, err)
-		return
-	}
-	w.buf.Truncate(w.buf.Len() - 1) // the encoder ends in a newline
-}
-
-func (w *maskWriter) object(v reflect.Value, k *pick) {
-	w.buf.WriteByte('{')
-	for i, first := 0, true; i < len(k.fields); i++ {
-		f := &k.fields[i]
-		if x, ok := f.field.value(v); ok && w.member(first, f.field.name, f.field.quoted, x, f.pick) {
-			first = false
-		}
-	}
-	w.buf.WriteByte('}')
-}
-
-func (w *maskWriter) dict(m reflect.Value, k *pick) {
-	keys := make(map[string]reflect.Value, m.Len())
-	for it := m.MapRange(); it.Next(); {
-		keys[keyText(it.Key())] = it.Value()
-	}
-	w.buf.WriteByte('{')
-	first := true
-	for _, name := range slices.Sorted(maps.Keys(keys)) {
-		if sub := k.of(name); sub != nil && w.member(first, name, false, keys[name], sub) {
-			first = false
-		}
-	}
-	w.buf.WriteByte('}')
-}
-
-// member writes one `"name":value`, or nothing.
-func (w *maskWriter) member(first bool, name string, quoted bool, v reflect.Value, k *pick) bool {
-	start := w.buf.Len()
-	if !first {
-		w.buf.WriteByte(',')
-	}
-	w.encode(name)
-	w.buf.WriteByte(':')
-	at := w.buf.Len()
-	if !w.write(v, k) {
-		w.buf.Truncate(start)
-		return false
-	}
-	if raw := string(w.buf.Bytes()[at:]); quoted && k.whole && raw != "null" {
-		w.buf.Truncate(at)
-		w.encode(raw)
-	}
-	return true
-}
-
-func (w *maskWriter) list(v reflect.Value, k *pick) {
-	w.buf.WriteByte('[')
-	for i, first := 0, true; i < v.Len(); i++ {
-		start := w.buf.Len()
-		if !first {
-			w.buf.WriteByte(',')
-		}
-		if w.write(v.Index(i), k.elem) {
-			first = false
-			continue
-		}
-		w.buf.Truncate(start)
-	}
-	w.buf.WriteByte(']')
-}
-
-// prune is what k takes of a value without a Go type to go by; ok is false if that is nothing.
-func (k *pick) prune(x any) (_ any, ok bool) {
-	if k.whole {
-		return x, true
-	}
-	switch x := x.(type) {
-	case map[string]any:
-		out := map[string]any{}
-		for name, y := range x {
-			if z, ok := k.pruneMember(name, y); ok {
-				out[name] = z
-			}
-		}
-		return out, true
-	case []any:
-		out := []any{}
-		for _, y := range x {
-			if z, ok := k.pruneElement(y); ok {
-				out = append(out, z)
-			}
-		}
-		return out, true
-	}
-	if _, ok := plainScalar(x); ok {
-		return nil, false
-	}
-	y, ok := decoded(x)
-	if !ok {
-		return nil, false
-	}
-	return k.prune(y)
-}
-
-func (k *pick) pruneMember(name string, x any) (any, bool) {
-	sub := k.of(name)
-	if sub == nil {
-		return nil, false
-	}
-	return sub.prune(x)
-}
-
-// pruneElement takes of a list's element what k takes of the list, as lists are transparent; a *
-// that stands for the elements is passed.
-func (k *pick) pruneElement(x any) (any, bool) {
-	if k.star != nil && len(k.names) == 0 {
-		return k.star.prune(x)
-	}
-	return k.prune(x)
 }

@@ -111,6 +111,10 @@ func newServer(cfg config, log *zap.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	console, err := web.Console()
+	if err != nil {
+		return nil, err
+	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var api *handlers.API // is there before anybody watches
@@ -132,7 +136,7 @@ func newServer(cfg config, log *zap.Logger) (*server, error) {
 	api, err = handlers.New(handlers.Config{
 		Contract: vmgateway.OpenAPI, Backends: registry, Sessions: sessions, Log: log, Metrics: metrics,
 		Feeds: feeds, Operations: tracker, Store: kept,
-		Docs:   docs,
+		Docs: docs, Console: console,
 		Limits: limits, MaxBody: cfg.Limits.BodyBytes, LoginsPerMin: cfg.Logins.PerMinute,
 		CORSOrigins: cfg.CORS.Origins, TrustedProxies: cfg.TrustedProxies,
 	})

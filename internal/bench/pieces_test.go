@@ -59,7 +59,7 @@ func (w *world) inside(logins ...string) *inside {
 	api, err := handlers.New(handlers.Config{
 		Contract: vmgateway.OpenAPI, Backends: registry, Sessions: sessions, Feeds: feeds, Operations: tracker, Store: kept,
 		Log:     zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(nowhere{}), zap.InfoLevel)),
-		Metrics: prometheus.NewRegistry(), Docs: http.NotFoundHandler(),
+		Metrics: prometheus.NewRegistry(), Docs: http.NotFoundHandler(), Console: http.NotFoundHandler(),
 	})
 	check(b, err)
 	i := &inside{b: b, api: api}

@@ -36,6 +36,7 @@ type Config struct {
 	Log        *zap.Logger
 	Metrics    *prometheus.Registry
 	Docs       http.Handler // the API reference under /docs
+	Console    http.Handler // the web console under /ui/
 
 	Limits         map[string]Limits // by backend, for GET /backends
 	MaxBody        int64             // bytes of a request's body; default 1 MiB
@@ -145,7 +146,10 @@ func (a *API) route() error {
 	}
 	// The pages beside the contract: they are for people.
 	r.Method(http.MethodGet, "/docs/*", a.cfg.Docs)
-	r.Method(http.MethodGet, "/", http.RedirectHandler("/docs", http.StatusTemporaryRedirect))
+	r.Method(http.MethodGet, "/ui/*", a.cfg.Console)
+	for _, path := range []string{"/", "/ui"} {
+		r.Method(http.MethodGet, path, http.RedirectHandler("/ui/", http.StatusTemporaryRedirect))
+	}
 	a.Handler, a.mux = r, r
 	sort.Slice(mistakes, func(i, j int) bool { return mistakes[i].Error() < mistakes[j].Error() })
 	return errors.Join(mistakes...)

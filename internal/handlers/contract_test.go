@@ -30,7 +30,7 @@ func TestService(t *testing.T) {
 			t.Errorf("HEAD %s: %d with %d bytes", path, head.status, len(head.text))
 		}
 	}
-	if r := w.do("GET", "/", "", nil); r.status != http.StatusTemporaryRedirect || r.header.Get("Location") != "/docs" {
+	if r := w.do("GET", "/", "", nil); r.status != http.StatusTemporaryRedirect || r.header.Get("Location") != "/ui/" {
 		t.Errorf("/: %d %s", r.status, r.header.Get("Location"))
 	}
 }

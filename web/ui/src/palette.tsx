@@ -1,0 +1,85 @@
+// Ctrl-K: find a VM, go to a page, or do something with the VM that is shown.
+import * as Ariakit from '@ariakit/react'
+import { useQueryClient } from '@tanstack/react-query'
+import { useDeferredValue, useMemo, useState } from 'react'
+import { useLocation } from 'wouter'
+
+import { actionsOf } from './actions/catalog'
+import { useActions } from './actions/context'
+import type { VM } from './api/client'
+import { useFleetState } from './fleet/hooks'
+import { fits, type Wanted } from './fleet/view'
+import { StateMark } from './ui/state'
+
+interface Entry {
+  key: string
+  label: React.ReactNode
+  aside: React.ReactNode
+  run(): void
+}
+
+const mostVMs = 12
+
+export function Palette({ open, setOpen }: { open: boolean; setOpen(open: boolean): void }) {
+  return (
+    <Ariakit.Dialog open={open} onClose={() => setOpen(false)} unmountOnHide backdrop={<div className="backdrop" />} className="palette" aria-label="Find or do">
+      <Content close={() => setOpen(false)} />
+    </Ariakit.Dialog>
+  )
+}
+
+function Content({ close }: { close(): void }) {
+  const [value, setValue] = useState('')
+  const groups = useEntries(useDeferredValue(value.trim().toLowerCase()), close)
+  const found = groups.some(g => g.entries.length > 0)
+  return (
+    <Ariakit.ComboboxProvider open focusLoop includesBaseElement={false} setValue={setValue}>
+      <Ariakit.Combobox className="palette-input" autoSelect autoFocus placeholder="A VM, a page, an action…" aria-label="Find or do" />
+      <Ariakit.ComboboxList className="palette-list" alwaysVisible>
+        {groups.filter(g => g.entries.length > 0).map(group => (
+          <Ariakit.ComboboxGroup key={group.title}>
+            <Ariakit.ComboboxGroupLabel className="menu-label">{group.title}</Ariakit.ComboboxGroupLabel>
+            {group.entries.map(entry => (
+              <Ariakit.ComboboxItem key={entry.key} value={entry.key} setValueOnClick={false} hideOnClick={false} className="menu-item" onClick={() => (close(), entry.run())}>
+                <span className="palette-label">{entry.label}</span>{entry.aside}
+              </Ariakit.ComboboxItem>
+            ))}
+          </Ariakit.ComboboxGroup>
+        ))}
+      </Ariakit.ComboboxList>
+      {!found && <p className="empty">Nothing fits.</p>}
+    </Ariakit.ComboboxProvider>
+  )
+}
+
+function useEntries(text: string, close: () => void): { title: string; entries: Entry[] }[] {
+  const [path, go] = useLocation()
+  const { begin } = useActions()
+  const client = useQueryClient()
+  const { rows, version } = useFleetState()
+  return useMemo(() => {
+    const has = (label: string) => label.toLowerCase().includes(text)
+    const page = (label: string, to: string): Entry => ({ key: to, label, aside: null, run: () => go(to) })
+    const pages = [page('Overview', '/'), page('Fleet', '/vms'), page('Operations', '/operations')].filter(p => has(String(p.label)))
+
+    const id = /^\/vms\/(.+)$/.exec(path)?.[1]
+    const vm = id ? client.getQueryData<VM>(['vm', decodeURIComponent(id), 'full']) : undefined
+    const actions = vm ? actionsOf(vm).filter(a => has(a.label)).map((action): Entry => ({
+      key: action.key, label: action.label, aside: null, run: () => begin(action, { id: vm.id, name: vm.displayName ?? '' }),
+    })) : []
+
+    const wanted: Wanted = { text, states: [], backends: [], matches: undefined, sort: 'name', descending: false }
+    const vms: Entry[] = []
+    for (const row of rows.values()) {
+      if (vms.length >= mostVMs) break
+      if (!fits(row, wanted)) continue
+      vms.push({ key: row.id, label: row.name || row.id, aside: <StateMark state={row.state} />, run: () => go(`/vms/${row.id}`) })
+    }
+    return [
+      { title: vm ? `Do with ${vm.displayName ?? vm.id}` : '', entries: actions },
+      { title: 'Go to', entries: pages },
+      { title: 'VMs', entries: vms },
+    ]
+    // version stands for the contents of rows
+  }, [text, path, go, begin, client, rows, version, close])
+}

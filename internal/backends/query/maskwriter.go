@@ -113,12 +113,14 @@ func leafOf(t reflect.Type, c class) leaf {
 }
 
 func (w *maskWriter) time(v reflect.Value) {
-	b, err := readTime(v).time.AppendText(append(w.b, '"'))
+	w.b = append(w.b, '"')
+	b, err := readTime(v).time.AppendText(w.b)
 	if err != nil {
 		w.err = errors.Join(w.err, err)
 		return
 	}
-	w.b = append(b, '"')
+	w.b = b
+	w.b = append(w.b, '"')
 }
 
 // write writes what k takes of v; it reports false, and writes nothing, if that is no value at all.

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
 )
 
 // devices gives the records of what belongs to VMs: read one by one for a single VM, or all at once
@@ -63,7 +62,7 @@ func get[T any](ctx context.Context, n *names, class, ref string, table fields[T
 	if err != nil {
 		return nil, passOver(err)
 	}
-	if err := n.note(class, wire.Member{Name: ref, Value: v}); err != nil {
+	if err := n.note(class, ref, v); err != nil {
 		return nil, n.d.undecodable(method, err)
 	}
 	r, err := record(table, v)

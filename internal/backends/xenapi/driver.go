@@ -12,6 +12,7 @@ import (
 
 	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // Config is what a Driver needs to know. Name and Endpoints are required.
@@ -21,7 +22,7 @@ type Config struct {
 	TLS       *tls.Config
 	MaxConns  int           // connections to one pool member at once; 0 = 32
 	Timeout   time.Duration // a single call; 0 = 2 minutes
-	MaxReply  int64         // bytes of one reply; 0 = 256 MiB
+	MaxReply  int64         // bytes of a reply that is read whole; 0 = 256 MiB. Lists are not.
 	UserAgent string
 	Now       func() time.Time // nil = time.Now
 
@@ -40,6 +41,7 @@ const (
 	maxRequest     = 300 << 10
 	defaultConns   = 32
 	maxWatches     = 256 // connections on which event.from waits, for they are held; further watches wait
+	maxStreams     = 64  // connections over which lists arrive, for a slow client holds them; further lists wait
 	defaultTimeout = 2 * time.Minute
 	defaultGrace   = time.Second
 	defaultClient  = "vmgateway"
@@ -100,29 +102,45 @@ func (d *Driver) Ping(ctx context.Context) error {
 	return err
 }
 
-// send makes one call, at whichever pool member is the coordinator. A call is only ever repeated
+// send makes one call, at whichever pool member is the coordinator. Errors are *backends.Error; a
+// refusal has its *failure inside.
+func (d *Driver) send(ctx context.Context, method string, args ...any) (v scan.Value, err error) {
+	err = d.follow(ctx, method, func(at *node) (err error) {
+		start := time.Now()
+		var size int64
+		v, size, err = exchange(ctx, at.through(method), method, args)
+		d.observe(ctx, method, start, size, err)
+		return err
+	})
+	return v, err
+}
+
+func (d *Driver) observe(ctx context.Context, method string, start time.Time, size int64, err error) {
+	backends.Observe(ctx, backends.Call{Backend: d.cfg.Name, Method: method, Duration: time.Since(start), Bytes: size, Err: err})
+}
+
+// follow makes a call at the coordinator, and then wherever that leads: a call is only ever repeated
 // elsewhere when it was surely not carried out: when no connection came about, or when a pool member
 // said that it is not the coordinator. Only one that reads is repeated after its answer was cut off.
-// Errors are *backends.Error; a refusal has its *failure inside.
-func (d *Driver) send(ctx context.Context, method string, args ...any) (wire.Value, error) {
+func (d *Driver) follow(ctx context.Context, method string, once func(*node) error) error {
 	at := d.pool.first()
 	for hops := 0; ; hops++ {
-		v, err := d.once(ctx, at, method, args)
-		next := d.elsewhere(ctx, at, method, err, hops)
-		if next == nil {
-			if f, ok := errors.AsType[*failure](err); ok {
-				if f.code() != "HOST_IS_SLAVE" {
-					d.pool.prefer(at)
-				}
-				return wire.Value{}, d.refused(f)
-			}
-			if err != nil {
-				return wire.Value{}, backends.Transport(d.op(method), err, !reads(method))
-			}
-			d.pool.prefer(at)
-			return v, nil
+		err := once(at)
+		if next := d.elsewhere(ctx, at, method, err, hops); next != nil {
+			at = next
+			continue
 		}
-		at = next
+		if f, ok := errors.AsType[*failure](err); ok {
+			if f.code() != "HOST_IS_SLAVE" {
+				d.pool.prefer(at)
+			}
+			return d.refused(f)
+		}
+		if err != nil {
+			return backends.Transport(d.op(method), err, !reads(method))
+		}
+		d.pool.prefer(at)
+		return nil
 	}
 }
 
@@ -147,49 +165,54 @@ func (d *Driver) elsewhere(ctx context.Context, at *node, method string, err err
 	return nil
 }
 
-// once makes one call at one pool member: the value, a *failure, or an error of the wire.
-func (d *Driver) once(ctx context.Context, at *node, method string, args []any) (wire.Value, error) {
-	start := time.Now()
-	v, err := exchange(ctx, at.through(method), method, args)
-	backends.Observe(ctx, backends.Call{Backend: d.cfg.Name, Method: method, Duration: time.Since(start), Err: err})
-	return v, err
-}
-
-// exchange makes one call and takes XenAPI's envelope off: {Status: Success, Value} or
-// {Status: Failure, ErrorDescription: [code, parameter...]}.
-func exchange(ctx context.Context, c *wire.Client, method string, args []any) (wire.Value, error) {
+// exchange makes one call at one pool member: the value and the size of the answer, a *failure, or an
+// error of the wire.
+func exchange(ctx context.Context, c *wire.Client, method string, args []any) (scan.Value, int64, error) {
 	reply, err := c.Call(ctx, method, args...)
 	if err != nil {
-		return wire.Value{}, err
+		return scan.Value{}, 0, err
 	}
-	top, err := reply.Value()
+	v, err := unwrap(method, reply)
+	return v, int64(reply.Size()), err
+}
+
+// unwrap takes XenAPI's envelope off: {Status: Success, Value} or {Status: Failure, ErrorDescription:
+// [code, parameter...]}.
+func unwrap(method string, reply *wire.Reply) (v scan.Value, err error) {
+	whole, err := reply.Value()
 	if fault, ok := errors.AsType[*wire.Fault](err); ok {
 		// Not XenAPI's way to refuse, but that of whatever else speaks XML-RPC.
-		return wire.Value{}, &failure{method: method, params: []string{"Fault", fault.Text}}
+		return v, &failure{method: method, params: []string{"Fault", fault.Text}}
 	}
 	if err != nil {
-		return wire.Value{}, err
+		return v, err
+	}
+	top, err := scan.ParseValue(whole.Raw())
+	if err != nil {
+		return v, malformed(method, err)
 	}
 	status, err := part(top, "Status")
 	if err != nil {
-		return wire.Value{}, malformed(method, err)
+		return v, malformed(method, err)
 	}
-	switch text, err := status.Str(); {
+	switch text, err := str(status); {
 	case err != nil:
-		return wire.Value{}, malformed(method, err)
-	case text == "Success":
+		return v, malformed(method, err)
+	case text == statusSuccess:
 		v, err := part(top, "Value")
 		if err != nil {
-			return wire.Value{}, malformed(method, err)
+			return v, malformed(method, err)
 		}
 		return v, nil
 	case text == "Failure":
-		return wire.Value{}, readFailure(method, top)
+		return v, readFailure(method, top)
 	}
-	return wire.Value{}, malformed(method, errors.New("the status is neither Success nor Failure"))
+	return v, malformed(method, errors.New("the status is neither Success nor Failure"))
 }
 
-func readFailure(method string, top wire.Value) error {
+const statusSuccess = "Success"
+
+func readFailure(method string, top scan.Value) error {
 	description, err := part(top, "ErrorDescription")
 	if err != nil {
 		return malformed(method, err)

@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 const nullRef = "OpaqueRef:NULL"
@@ -89,6 +89,17 @@ func (r *refs) learn(o object, ref string) {
 	r.objects[ref], r.refs[o] = o, ref
 }
 
+// learnVM is learn for a VM, and costs nothing when it is known.
+func (r *refs) learnVM(ref, uuid []byte) {
+	r.mu.RLock()
+	known, ok := r.objects[string(ref)]
+	r.mu.RUnlock()
+	if !ok || known.class != "VM" || known.uuid != string(uuid) {
+		both := string(append(ref[:len(ref):len(ref)], uuid...))
+		r.learn(object{"VM", both[len(ref):]}, both[:len(ref)])
+	}
+}
+
 func (r *refs) forget(ref string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -151,10 +162,10 @@ func (d *Driver) link(s backends.Session) *link {
 }
 
 // call makes one call in the session. Errors are *backends.Error.
-func (l *link) call(ctx context.Context, method string, args ...any) (wire.Value, error) {
+func (l *link) call(ctx context.Context, method string, args ...any) (scan.Value, error) {
 	v, err := l.d.send(ctx, method, append([]any{l.session}, args...)...)
 	if err != nil {
-		return wire.Value{}, l.refine(err)
+		return scan.Value{}, l.refine(err)
 	}
 	return v, nil
 }
@@ -165,7 +176,7 @@ func (l *link) callText(ctx context.Context, method string, args ...any) (string
 	if err != nil {
 		return "", err
 	}
-	s, err := v.Str()
+	s, err := str(v)
 	if err != nil {
 		return "", l.d.undecodable(method, err)
 	}
@@ -213,13 +224,13 @@ func (l *link) renew(ctx context.Context, h *handle) error {
 
 // on makes a call whose first argument is h. When a remembered reference turns out to be stale, the
 // call was not carried out: it is made again with a fresh one.
-func (l *link) on(ctx context.Context, h *handle, method string, args ...any) (wire.Value, error) {
+func (l *link) on(ctx context.Context, h *handle, method string, args ...any) (scan.Value, error) {
 	v, err := l.call(ctx, method, append([]any{h.ref}, args...)...)
 	if !h.stale(err) {
 		return v, err
 	}
 	if err := l.renew(ctx, h); err != nil {
-		return wire.Value{}, err
+		return scan.Value{}, err
 	}
 	return l.call(ctx, method, append([]any{h.ref}, args...)...)
 }
@@ -229,7 +240,7 @@ func (l *link) onText(ctx context.Context, h *handle, method string) (string, er
 	if err != nil {
 		return "", err
 	}
-	s, err := v.Str()
+	s, err := str(v)
 	if err != nil {
 		return "", l.d.undecodable(method, err)
 	}
@@ -269,6 +280,7 @@ type names struct {
 	damaged map[string]error // records that cannot be read, by reference
 	hosts   map[string]*hostMetricsRecord
 	all     *devices
+	strays  int // VMs that were asked for one by one
 }
 
 func (l *link) names(bulk bool) *names {
@@ -293,7 +305,7 @@ func (n *names) id(ctx context.Context, class, ref string) (*backends.ID, error)
 		id := n.d.id(o.uuid)
 		return &id, nil
 	}
-	if n.bulk {
+	if n.bulk && (class != "VM" || n.strays >= fewVMs) {
 		if err := n.load(ctx, class); err != nil {
 			return nil, err
 		}
@@ -302,6 +314,9 @@ func (n *names) id(ctx context.Context, class, ref string) (*backends.ID, error)
 			return &id, nil
 		}
 		return nil, nil
+	}
+	if class == "VM" {
+		n.strays++
 	}
 	uuid, err := n.callText(ctx, class+".get_uuid", ref)
 	if err != nil {
@@ -358,6 +373,9 @@ func (n *names) load(ctx context.Context, class string) error {
 		return nil
 	}
 	n.loaded[class] = true
+	if class == "VM" { // there are too many for a table of them
+		return passOver(n.loadVMs(ctx))
+	}
 	_, err := readAll(ctx, n, class, basicFields)
 	return passOver(err)
 }
@@ -391,41 +409,73 @@ func readAll[T any](ctx context.Context, n *names, class string, table fields[T]
 }
 
 func readWhere[T any](ctx context.Context, n *names, class string, table fields[T], method string, args ...any) (map[string]*T, error) {
-	v, err := n.call(ctx, method, args...)
-	if err != nil {
-		return nil, err
-	}
 	all := map[string]*T{}
-	for m, err := range v.Members() {
+	err := n.each(ctx, method, args, func(ref string, v scan.Value, err error) {
+		if err == nil {
+			err = n.note(class, ref, v)
+		}
+		var r *T
+		if err == nil {
+			r, err = record(table, v)
+		}
 		if err != nil {
-			return nil, n.d.undecodable(method, err)
+			n.damaged[ref] = n.d.undecodable(method, err)
+			return
 		}
-		if err := n.note(class, m); err != nil {
-			n.damaged[m.Name] = n.d.undecodable(method, err)
-			continue
-		}
-		r, err := record(table, m.Value)
-		if err != nil {
-			n.damaged[m.Name] = n.d.undecodable(method, err)
-			continue
-		}
-		all[m.Name] = r
+		all[ref] = r
+	})
+	return all, err
+}
+
+// nothingElse is no member: a record is looked at as a whole.
+var nothingElse = scan.NewMembers()
+
+// each goes through the records that a call answers with, by their references. err is the damage of
+// one that cannot be read.
+func (n *names) each(ctx context.Context, method string, args []any, f func(ref string, v scan.Value, err error)) error {
+	a, err := n.stream(ctx, ofLookups, method, args...)
+	if err != nil {
+		return err
 	}
-	return all, nil
+	defer a.close()
+	rec := scan.NewRecord(nothingElse)
+	return a.records(rec, func(damaged error) error {
+		f(string(rec.Name), rec.Whole(), damaged)
+		return nil
+	})
 }
 
 // note learns the id and the name of a record.
-func (n *names) note(class string, m wire.Member) error {
-	b, err := record(basicFields, m.Value)
+func (n *names) note(class, ref string, v scan.Value) error {
+	b, err := record(basicFields, v)
 	if err != nil {
 		return err
 	}
 	if !isUUID(b.uuid) {
 		return errors.New("a record without a uuid")
 	}
-	n.d.refs.learn(object{class, b.uuid}, m.Name)
+	n.d.refs.learn(object{class, b.uuid}, ref)
 	if labelled(class) {
-		n.labels[m.Name] = b.label
+		n.labels[ref] = b.label
 	}
 	return nil
 }
+
+// loadVMs learns the ids of all VMs.
+func (n *names) loadVMs(ctx context.Context) error {
+	a, err := n.stream(ctx, ofLookups, "VM.get_all_records")
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	rec := scan.NewRecord(onlyUUID)
+	return a.records(rec, func(damaged error) error {
+		if uuid, err := rec.Value(slotUUID).Text(); damaged == nil && err == nil && isUUID(uuid) {
+			n.d.refs.learnVM(rec.Name, uuid)
+		}
+		return nil
+	})
+}
+
+// onlyUUID is the uuid alone.
+var onlyUUID = scan.NewMembers("uuid")

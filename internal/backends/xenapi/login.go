@@ -60,7 +60,7 @@ func (d *Driver) openSession(ctx context.Context, user, password string) (backen
 		if err != nil {
 			return backends.Session{}, err
 		}
-		ref, err := v.Str()
+		ref, err := str(v)
 		if err != nil || ref == "" {
 			return backends.Session{}, d.undecodable(method, err)
 		}

@@ -395,7 +395,7 @@ func (d *Driver) Create(ctx context.Context, s backends.Session, changes []backe
 	if err != nil {
 		return backends.ID{}, err
 	}
-	ref, err := v.Str()
+	ref, err := str(v)
 	if err != nil {
 		return backends.ID{}, lost(d.undecodable(create.method, err))
 	}

@@ -115,7 +115,7 @@ func (l *link) begin(ctx context.Context, h *handle, limit time.Duration, method
 			return "", nil, err
 		}
 		if err == nil {
-			ref, err := v.Str()
+			ref, err := str(v)
 			if err != nil {
 				return "", nil, lost(l.d.undecodable("Async."+method, err))
 			}

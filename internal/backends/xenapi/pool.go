@@ -29,10 +29,12 @@ type node struct {
 	url     *url.URL
 	client  *wire.Client
 	watches *wire.Client // for the calls that wait for something to happen
+	streams *wire.Client // for the answers that are read as fast as somebody takes them
 }
 
-// through is the client for a call. Those that wait have connections of their own: they would take
-// all places, and all others would stand still.
+// through is the client for a call. Those that wait and lists have connections of their own: they would
+// take all places, and all others would stand still. What a list goes on to ask while it arrives
+// therefore never waits for another list.
 func (n *node) through(method string) *wire.Client {
 	if method == eventFrom {
 		return n.watches
@@ -43,6 +45,7 @@ func (n *node) through(method string) *wire.Client {
 func (n *node) close() {
 	n.client.Close()
 	n.watches.Close()
+	n.streams.Close()
 }
 
 func newPool(c Config) *pool {
@@ -65,7 +68,7 @@ func (p *pool) open(u *url.URL) *node {
 			MaxReply: p.cfg.MaxReply, Timeout: p.cfg.Timeout, TLS: p.cfg.TLS, UserAgent: p.cfg.UserAgent,
 		})
 	}
-	return &node{url: &at, client: client(p.cfg.MaxConns), watches: client(maxWatches)}
+	return &node{url: &at, client: client(p.cfg.MaxConns), watches: client(maxWatches), streams: client(maxStreams)}
 }
 
 func (p *pool) first() *node {

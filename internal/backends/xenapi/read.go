@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
 )
 
 // VM reads one VM. Templates, snapshots and control domains are VMs of XenAPI too, and say so.
@@ -39,52 +38,47 @@ func (l *link) read(ctx context.Context, h *handle, q backends.Query) (*backends
 	return vm, nil
 }
 
-// VMs reads all VMs with one call, and with one for each other class that the view shows.
+// VMs reads all VMs with one call while its answer arrives, and with one for each other class that is
+// shown. The answer is read as fast as the VMs are taken.
 func (d *Driver) VMs(ctx context.Context, s backends.Session, q backends.Query) iter.Seq2[*backends.VM, error] {
 	return func(yield func(*backends.VM, error) bool) {
 		l := d.link(s)
-		const method = "VM.get_all_records_where"
-		all, err := l.call(ctx, method, expression(q))
+		a, err := l.stream(ctx, ofLists, "VM.get_all_records_where", expression(q))
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		n := l.names(true)
-		n.loaded["VM"] = true // a VM that is not in the list costs no second one
-		if err := n.noteAll(all); err != nil {
-			yield(nil, d.undecodable(method, err))
-			return
-		}
-		r := n.reader(q)
-		for m, err := range all.Members() {
-			if err != nil {
-				yield(nil, d.undecodable(method, err))
-				return
-			}
-			vm, err := r.of(ctx, m.Value)
-			if err != nil {
-				if err = r.spoilt(err); !isUndecodable(err) {
-					yield(nil, err)
-					return
-				}
+		defer a.close()
+		r := l.names(true).reader(q)
+		err = a.records(r.rec, func(damaged error) error {
+			vm, err := r.next(ctx, damaged)
+			if err != nil && !isUndecodable(err) {
+				return err
 			}
 			if !yield(vm, err) {
-				return
+				return errEnough
 			}
+			return nil
+		})
+		if err != nil {
+			yield(nil, err)
 		}
 	}
 }
 
-// noteAll learns the ids of a list before it is read, since its VMs refer to each other.
-func (n *names) noteAll(all wire.Value) error {
-	for m, err := range all.Members() {
-		if err != nil {
-			return err
-		}
-		// What is wrong with a single record is told when its turn comes.
-		_ = n.note("VM", m)
+// next makes a VM of the record of a list that was walked last.
+func (r *vmReader) next(ctx context.Context, damaged error) (*backends.VM, error) {
+	if damaged != nil {
+		return nil, r.spoilt(damage{damaged})
 	}
-	return nil
+	if uuid, err := r.uuid(); err == nil {
+		r.d.refs.learnVM(r.rec.Name, uuid)
+	}
+	vm, err := r.read(ctx)
+	if err != nil {
+		return nil, r.spoilt(err)
+	}
+	return vm, nil
 }
 
 // spoilt tells the damage of one VM from an error that ends the list.
@@ -102,18 +96,6 @@ func (r *vmReader) spoilt(err error) error {
 func isUndecodable(err error) bool {
 	_, ok := errors.AsType[*backends.Undecodable](err)
 	return ok
-}
-
-func uuidOf(v wire.Value) (string, error) {
-	m, err := part(v, "uuid")
-	if err != nil {
-		return "", err
-	}
-	uuid, err := m.Str()
-	if err == nil && !isUUID(uuid) {
-		err = errors.New("no uuid")
-	}
-	return uuid, err
 }
 
 // expression is what of a query XenAPI's own filter can do. A namespaced field is written with two

@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
 	"vmgateway/internal/backends/wire/scan"
 )
 
@@ -195,22 +194,23 @@ func cpuCount(r *hostRecord) *int64 {
 }
 
 func templates(ctx context.Context, n *names, _ *handle) (any, error) {
-	const method = "VM.get_all_records_where"
-	v, err := n.call(ctx, method, equals("is_a_template", "true")+" and "+equals("is_a_snapshot", "false"))
+	a, err := n.stream(ctx, ofLookups, "VM.get_all_records_where", equals("is_a_template", "true")+" and "+equals("is_a_snapshot", "false"))
 	if err != nil {
 		return nil, err
 	}
+	defer a.close()
 	all := []backends.Template{}
-	for m, err := range v.Members() {
-		if err != nil {
-			return nil, n.d.undecodable(method, err)
+	r := n.reader(backends.Query{View: backends.ViewID})
+	err = a.records(r.rec, func(damaged error) error {
+		if damaged != nil {
+			return damage{damaged}
 		}
-		t, err := vmPart(ctx, n, method, m.Value, template)
-		if err != nil {
-			return nil, err
-		}
-		n.d.refs.learn(object{"VM", t.ID.Native}, m.Name)
+		t, err := template(ctx, r)
 		all = append(all, t)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(all, func(a, b backends.Template) int {
 		return cmp.Or(cmp.Compare(a.DisplayName, b.DisplayName), cmp.Compare(a.ID.Native, b.ID.Native))
@@ -314,7 +314,7 @@ func ofVM[T any](build func(context.Context, *vmReader) (T, error)) func(context
 }
 
 // vmPart makes something of the record of a VM that method answered with.
-func vmPart[T any](ctx context.Context, n *names, method string, v wire.Value, build func(context.Context, *vmReader) (T, error)) (t T, err error) {
+func vmPart[T any](ctx context.Context, n *names, method string, v scan.Value, build func(context.Context, *vmReader) (T, error)) (t T, err error) {
 	r := n.reader(backends.Query{View: backends.ViewID})
 	if err = r.parse(v); err == nil {
 		t, err = build(ctx, r)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
 	"vmgateway/internal/backends/wire/scan"
 )
 
@@ -30,7 +29,7 @@ type vmReader struct {
 	taken   int
 	words0  []string                            // likewise
 	allowed map[string][]backends.AllowedAction // by the set as it came
-	hosts   map[string]*backends.Ref            // by reference; nil for one that has gone
+	hosts   map[string]*backends.Ref            // by reference
 	unnamed map[string]*backends.Ref            // likewise, without the name
 }
 
@@ -141,7 +140,7 @@ func (r *vmReader) some(members ...string) *vmReader {
 }
 
 // of makes a VM of the record that a call answered with.
-func (r *vmReader) of(ctx context.Context, v wire.Value) (*backends.VM, error) {
+func (r *vmReader) of(ctx context.Context, v scan.Value) (*backends.VM, error) {
 	if err := r.parse(v); err != nil {
 		return nil, err
 	}
@@ -149,12 +148,8 @@ func (r *vmReader) of(ctx context.Context, v wire.Value) (*backends.VM, error) {
 }
 
 // parse walks the record that a call answered with.
-func (r *vmReader) parse(v wire.Value) error {
-	record, err := scan.ParseValue(v.Raw())
-	if err == nil {
-		err = r.rec.Parse(record)
-	}
-	if err != nil {
+func (r *vmReader) parse(v scan.Value) error {
+	if err := r.rec.Parse(v); err != nil {
 		return damage{err}
 	}
 	return nil
@@ -506,11 +501,12 @@ func vmHost(named bool, place func(*model) **backends.Ref) read {
 			if host, err = r.host1(ctx, string(ref), named); err != nil {
 				return err
 			}
+			if host == nil { // it has gone
+				return nil
+			}
 			known[string(ref)] = host
 		}
-		if host != nil {
-			*place(r.m) = host
-		}
+		*place(r.m) = host
 		return nil
 	}
 }

@@ -1,6 +1,7 @@
 package xenapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,7 +12,7 @@ import (
 	"time"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 const (
@@ -124,6 +125,8 @@ type watcher struct {
 	vms   map[string]sighting // by reference
 	tasks map[string]taskSighting
 	quiet bool // the last answer had no events
+
+	vmReader *vmReader
 }
 
 // sighting is an object of the class VM as it was last seen.
@@ -141,21 +144,38 @@ type taskSighting struct {
 type event struct {
 	class, operation, ref string
 
-	snapshot *wire.Value // nil for what has gone
+	there  bool // it has a record
+	task   *taskRecord
+	uuid   string // of a VM; "" while nobody can read it
+	hidden bool   // a VM that lists do not show
+	vm     *backends.VM
+	err    error      // why there is no vm
+	later  scan.Value // the record of a VM that is to be read when all events are known
 }
 
-var eventFields = fields[event]{
-	"class":     text(func(r *event) *string { return &r.class }),
-	"operation": text(func(r *event) *string { return &r.operation }),
-	"ref":       text(func(r *event) *string { return &r.ref }),
-	"snapshot":  func(r *event, v wire.Value) error { r.snapshot = &v; return nil },
+// The members of an event.
+const (
+	slotClass = iota
+	slotOperation
+	slotRef
+	slotRecord
+)
+
+var eventMembers = scan.NewMembers("class", "operation", "ref", "snapshot")
+
+// told is what an answer of event.from says.
+type told struct {
+	events []*event
+	at     map[string]int // where in events a reference is
+	token  string
+	counts map[string]int64
 }
 
 // next waits for the next batch. When xapi has lost track, or may have, it is Complete.
 func (w *watcher) next(ctx context.Context, wait time.Duration) (*backends.Batch, error) {
 	for {
 		asked := w.d.cfg.Now()
-		v, err := w.ask(ctx, wait)
+		all, err := w.ask(ctx, wait)
 		if w.at.token != "" && lostTrack(err) {
 			w.restart()
 			continue
@@ -163,7 +183,7 @@ func (w *watcher) next(ctx context.Context, wait time.Duration) (*backends.Batch
 		if err != nil {
 			return nil, err
 		}
-		b, err := w.read(ctx, v)
+		b, err := w.batch(ctx, all)
 		if errors.Is(err, errLost) {
 			w.restart()
 			continue
@@ -199,15 +219,25 @@ func (w *watcher) allNamed() bool {
 	return true
 }
 
-// ask makes the call. It may take longer than it may wait, since xapi adds half a second and the answer
-// can be large, but not as long as a snapshot: a backend that has vanished is to be noticed.
-func (w *watcher) ask(ctx context.Context, wait time.Duration) (wire.Value, error) {
+// ask makes the call, and reads its answer while it arrives. It may take longer than it may wait, since
+// xapi adds half a second and the answer can be large, but not as long as a snapshot: a backend that has
+// vanished is to be noticed.
+func (w *watcher) ask(ctx context.Context, wait time.Duration) (*told, error) {
 	if w.at.token != "" {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, wait+max(w.d.cfg.Timeout/4, answerTime))
 		defer cancel()
 	}
-	return w.call(ctx, eventFrom, []string{"vm", "task"}, w.at.token, wait.Seconds())
+	a, err := w.stream(ctx, ofEvents, eventFrom, []string{"vm", "task"}, w.at.token, wait.Seconds())
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	all, err := w.read(ctx, a)
+	if err != nil {
+		return nil, a.fail(err)
+	}
+	return all, nil
 }
 
 // errLost says that events were lost; lostTrack that xapi says so.
@@ -224,83 +254,190 @@ func (w *watcher) restart() {
 	clear(w.vms)
 	clear(w.tasks)
 	clear(w.labels)
+	w.vmReader = nil
 }
 
-// read makes a batch of an answer, and moves on to its token.
-func (w *watcher) read(ctx context.Context, v wire.Value) (*backends.Batch, error) {
-	events, err := eventsOf(v)
-	if err != nil {
+// read reads an answer. Its VMs are made on the way, so that it need not be held.
+func (w *watcher) read(ctx context.Context, a *answer) (*told, error) {
+	if w.vmReader == nil {
+		w.vmReader = w.reader(backends.Query{View: backends.ViewBasic})
+	}
+	w.bulk = w.at.token == ""
+	clear(w.loaded)
+	all := &told{at: map[string]int{}}
+	if _, err := a.Enter(); err != nil {
 		return nil, err
 	}
-	next, err := w.behind(v, events)
-	if err != nil {
-		return nil, err
-	}
-	w.quiet = len(events) == 0
-	b := &backends.Batch{Complete: w.at.token == "", Token: next.String()}
-	// What VMs refer to is told in the same answer, and not always before them.
-	for _, e := range events {
-		w.learn(e)
-	}
-	for _, e := range events {
-		if e.class == "task" {
-			w.task(b, e)
+	for {
+		name, ok, err := a.Member()
+		switch {
+		case err != nil:
+			return nil, err
+		case !ok:
+			return all, a.finish()
+		case name == "events":
+			err = w.readEvents(ctx, a, all)
+		default:
+			err = all.member(name, a)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	if err := w.readVMs(ctx, b, events); err != nil {
+}
+
+// member reads what an answer has beside the events.
+func (t *told) member(name string, a *answer) error {
+	v, err := a.Value()
+	if err != nil {
+		return err
+	}
+	switch name {
+	case "token":
+		t.token, err = str(v)
+	case "valid_ref_counts":
+		t.counts = map[string]int64{}
+		p := v.Parts(scan.Struct)
+		for p.Next() {
+			if n, err := p.Value.Int(); err == nil {
+				t.counts[string(p.Name)] = n
+			}
+		}
+		err = p.Err()
+	}
+	return err
+}
+
+func (w *watcher) readEvents(ctx context.Context, a *answer, all *told) error {
+	if kind, err := a.Enter(); kind != scan.Array || err != nil {
+		return cmp.Or(err, errors.New("the events are no array"))
+	}
+	vms := 0
+	for rec := scan.NewRecord(eventMembers); ; {
+		ok, err := a.Next(rec)
+		if !ok || err != nil {
+			return err
+		}
+		e, err := w.event(ctx, rec)
+		if err != nil {
+			return err
+		}
+		all.add(e)
+		if e.class == "vm" && e.there {
+			if vms++; vms > fewVMs {
+				w.bulk = true
+			}
+		}
+	}
+}
+
+// add puts in one event for each object: that it was deleted, or the last.
+func (t *told) add(e *event) {
+	i, twice := t.at[e.ref]
+	switch {
+	case !twice:
+		t.at[e.ref] = len(t.events)
+		t.events = append(t.events, e)
+	case t.events[i].operation == "add" && e.operation == "mod":
+		e.operation = "add"
+		t.events[i] = e
+	case t.events[i].operation != "del":
+		t.events[i] = e
+	}
+}
+
+// event reads one event, and learns which object it is about.
+func (w *watcher) event(ctx context.Context, rec *scan.Record) (*event, error) {
+	e := &event{}
+	for slot, into := range map[int]*string{slotClass: &e.class, slotOperation: &e.operation, slotRef: &e.ref} {
+		v := rec.Value(slot)
+		if v.Kind() == scan.Invalid {
+			continue
+		}
+		var err error
+		if *into, err = str(v); err != nil {
+			return nil, err
+		}
+	}
+	e.class = strings.ToLower(e.class)
+	snapshot := rec.Value(slotRecord)
+	if e.there = snapshot.Kind() != scan.Invalid; !e.there {
+		return e, nil
+	}
+	switch e.class {
+	case "task":
+		if r, err := record(taskFields, snapshot); err == nil && isUUID(r.uuid) { // others cannot be told
+			e.task = r
+			w.d.refs.learn(object{"task", r.uuid}, e.ref)
+		}
+		return e, nil
+	case "vm":
+		return e, w.snapshot(ctx, e, snapshot)
+	}
+	return e, nil
+}
+
+// snapshot reads the record of a VM. What is under way on one is told in the same answer, and not always
+// before it: such a VM is read later.
+func (w *watcher) snapshot(ctx context.Context, e *event, v scan.Value) error {
+	r := w.vmReader
+	e.err = r.parse(v)
+	if uuid, err := r.uuid(); err == nil {
+		e.uuid = string(uuid)
+		w.d.refs.learn(object{"VM", e.uuid}, e.ref)
+	}
+	if e.hidden = r.hidden(); e.hidden || e.err != nil {
+		return nil
+	}
+	if len(r.rec.Value(slotOperations).Body()) > 0 {
+		e.later = v.Clone()
+		return nil
+	}
+	return w.make(ctx, e)
+}
+
+// make makes the VM of an event of the record that was walked last.
+func (w *watcher) make(ctx context.Context, e *event) error {
+	e.vm, e.err = w.vmReader.read(ctx)
+	if _, damaged := errors.AsType[damage](e.err); !damaged {
+		return e.err
+	}
+	return nil
+}
+
+// batch makes a batch of an answer, and moves on to its token.
+func (w *watcher) batch(ctx context.Context, all *told) (*backends.Batch, error) {
+	next, err := w.behind(all)
+	if err != nil {
 		return nil, err
 	}
+	w.quiet = len(all.events) == 0
+	b := &backends.Batch{Complete: w.at.token == "", Token: next.String()}
+	for _, e := range all.events {
+		switch e.class {
+		case "task":
+			w.task(b, e)
+		case "vm":
+			if err := w.vm(ctx, b, e); err != nil {
+				return nil, err
+			}
+		}
+	}
+	w.onlyOnce(b)
 	w.at = next
 	return b, nil
 }
 
-// eventsOf are the events of an answer in their order, one for each object: that it was deleted, or
-// the last.
-func eventsOf(v wire.Value) ([]*event, error) {
-	list, err := part(v, "events")
-	if err != nil {
-		return nil, err
-	}
-	var all []*event
-	at := map[string]int{}
-	for item, err := range list.Items() {
-		if err != nil {
-			return nil, err
-		}
-		e, err := record(eventFields, item)
-		if err != nil {
-			return nil, err
-		}
-		e.class = strings.ToLower(e.class)
-		i, twice := at[e.ref]
-		switch {
-		case !twice:
-			at[e.ref] = len(all)
-			all = append(all, e)
-		case all[i].operation == "add" && e.operation == "mod":
-			e.operation = "add"
-			all[i] = e
-		case all[i].operation != "del":
-			all[i] = e
-		}
-	}
-	return all, nil
-}
-
 // behind is the point behind an answer, or errLost when the answer does not follow on the last one.
-func (w *watcher) behind(v wire.Value, events []*event) (point, error) {
-	next := point{instance: w.at.instance, objects: w.at.objects}
-	text, err := part(v, "token")
-	if err != nil {
-		return point{}, err
+func (w *watcher) behind(all *told) (point, error) {
+	next := point{instance: w.at.instance, objects: w.at.objects, token: all.token}
+	switch {
+	case next.token == "":
+		return point{}, errors.New("no token")
+	case all.counts == nil:
+		return point{}, errors.New("no valid_ref_counts")
 	}
-	if next.token, err = text.Str(); err != nil {
-		return point{}, err
-	}
-	if next.token == "" {
-		return point{}, errors.New("an empty token")
-	}
-	for _, e := range events {
+	for _, e := range all.events {
 		_, known := w.vms[e.ref]
 		switch {
 		case e.class != "vm":
@@ -310,10 +447,8 @@ func (w *watcher) behind(v wire.Value, events []*event) (point, error) {
 			next.objects--
 		}
 	}
-	counted, ok, err := countVMs(v)
-	if err != nil {
-		return point{}, err
-	}
+	// How many objects of the class VM xapi says there are.
+	counted, ok := all.counts["vm"]
 	if ok && w.at.token == "" {
 		next.objects = counted
 	}
@@ -321,20 +456,6 @@ func (w *watcher) behind(v wire.Value, events []*event) (point, error) {
 		return point{}, errLost
 	}
 	return next, nil
-}
-
-// countVMs is how many objects of the class VM xapi says there are.
-func countVMs(v wire.Value) (n int64, ok bool, err error) {
-	counts, err := part(v, "valid_ref_counts")
-	if err != nil {
-		return 0, false, err
-	}
-	count, ok, err := counts.Member("vm")
-	if !ok || err != nil {
-		return 0, false, err
-	}
-	n, err = count.Int()
-	return n, err == nil, err
 }
 
 // generation is the first number of xapi's token, which grows with each change: 0 when it has none.
@@ -345,23 +466,6 @@ func generation(token string) int64 {
 		return 0
 	}
 	return n
-}
-
-// learn notes which object a reference stands for.
-func (w *watcher) learn(e *event) {
-	if e.snapshot == nil {
-		return
-	}
-	uuid, err := uuidOf(*e.snapshot)
-	if err != nil {
-		return // told where the record is read
-	}
-	switch e.class {
-	case "vm":
-		w.d.refs.learn(object{"VM", uuid}, e.ref)
-	case "task":
-		w.d.refs.learn(object{"task", uuid}, e.ref)
-	}
 }
 
 // forget is the uuid that a deleted object had; "" when it was never seen.
@@ -385,11 +489,8 @@ func (w *watcher) task(b *backends.Batch, e *event) {
 		}
 		return
 	}
-	if e.snapshot == nil {
-		return
-	}
-	r, err := record(taskFields, *e.snapshot)
-	if err != nil || !isUUID(r.uuid) {
+	r := e.task
+	if r == nil {
 		return
 	}
 	w.tasks[e.ref] = taskSighting{r.uuid, r.ended()}
@@ -398,28 +499,6 @@ func (w *watcher) task(b *backends.Batch, e *event) {
 		change.Progress = progress(r)
 	}
 	b.Tasks = append(b.Tasks, change)
-}
-
-func (w *watcher) readVMs(ctx context.Context, b *backends.Batch, events []*event) error {
-	n := 0
-	for _, e := range events {
-		if e.class == "vm" && e.snapshot != nil {
-			n++
-		}
-	}
-	w.bulk = n > fewVMs
-	clear(w.loaded)
-	w.loaded["VM"] = true // all of them are in the events
-	for _, e := range events {
-		if e.class != "vm" {
-			continue
-		}
-		if err := w.vm(ctx, b, e); err != nil {
-			return err
-		}
-	}
-	w.onlyOnce(b)
-	return nil
 }
 
 // vm hands over one VM, or that it is gone.
@@ -437,14 +516,14 @@ func (w *watcher) vm(ctx context.Context, b *backends.Batch, e *event) error {
 		}
 		return nil
 	}
-	if e.snapshot == nil { // it has gone since: the next answer says so
+	if !e.there { // it has gone since: the next answer says so
 		w.vms[e.ref] = seen
 		return nil
 	}
 	if o, ok := w.d.refs.object(e.ref); ok {
 		seen.uuid = o.uuid
 	}
-	if hidden(*e.snapshot) {
+	if e.hidden {
 		if seen.shown || !known && e.operation != "add" && seen.uuid != "" {
 			b.Gone = append(b.Gone, w.d.id(seen.uuid))
 		}
@@ -452,7 +531,15 @@ func (w *watcher) vm(ctx context.Context, b *backends.Batch, e *event) error {
 		w.vms[e.ref] = seen
 		return nil
 	}
-	vm, err := w.reader(backends.Query{View: backends.ViewBasic}).of(ctx, *e.snapshot)
+	if e.later.Kind() != scan.Invalid {
+		if err := w.vmReader.parse(e.later); err != nil {
+			return err // it was walked before
+		}
+		if err := w.make(ctx, e); err != nil {
+			return err
+		}
+	}
+	vm, err := e.vm, e.err
 	if _, damaged := errors.AsType[damage](err); damaged && seen.uuid != "" {
 		id := w.d.id(seen.uuid)
 		b.Undecodable = append(b.Undecodable, &backends.Undecodable{ID: id, Err: err})
@@ -469,18 +556,6 @@ func (w *watcher) vm(ctx context.Context, b *backends.Batch, e *event) error {
 	w.vms[e.ref] = seen
 	b.VMs = append(b.VMs, vm)
 	return nil
-}
-
-// hidden reports whether a VM is none that lists show. A flag that nobody can read hides nothing.
-func hidden(v wire.Value) bool {
-	return slices.ContainsFunc([]string{"is_a_template", "is_a_snapshot", "is_control_domain"}, func(flag string) bool {
-		m, ok, err := v.Member(flag)
-		if !ok || err != nil {
-			return false
-		}
-		set, err := m.Bool()
-		return err == nil && set
-	})
 }
 
 // onlyOnce takes out of Gone what is there again under a new reference.

@@ -540,12 +540,8 @@ func TestRecordedEvents(t *testing.T) {
 	} {
 		t.Run(file, func(t *testing.T) {
 			l := replay(t, load(t, filepath.Join("testdata", file+".json")))
-			v, err := l.call(t.Context(), eventFrom)
-			if err != nil {
-				t.Fatal(err)
-			}
 			w := &watcher{names: l.names(false), vms: map[string]sighting{}, tasks: map[string]taskSighting{}}
-			b, err := w.read(t.Context(), v)
+			b, err := w.next(t.Context(), 0)
 			if err != nil {
 				t.Fatal(err)
 			}

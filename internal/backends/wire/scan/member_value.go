@@ -43,6 +43,9 @@ func (v Value) Kind() Kind { return v.kind }
 // from the same backend. It must not be changed.
 func (v Value) Body() []byte { return v.body }
 
+// Clone is the value in bytes of its own.
+func (v Value) Clone() Value { return Value{bytes.Clone(v.body), v.kind} }
+
 func (v Value) not(want Kind) error {
 	return fmt.Errorf("a value of type %s where %s belongs", v.kind, want)
 }

@@ -119,8 +119,8 @@ func (w *maskWriter) time(v reflect.Value) {
 		w.err = errors.Join(w.err, err)
 		return
 	}
+	b = append(b, '"')
 	w.b = b
-	w.b = append(w.b, '"')
 }
 
 // write writes what k takes of v; it reports false, and writes nothing, if that is no value at all.

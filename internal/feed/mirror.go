@@ -17,7 +17,8 @@ type Snapshot struct {
 	VMs []*backends.VM
 	// Undecodable are VMs that are there and that nobody can read, in the same order.
 	Undecodable []*backends.Undecodable
-	// AsOf is how old the snapshot is: nothing that happened before is missing. See [backends.Batch].
+	// AsOf is how old the snapshot is: nothing that happened to a VM before is missing. See
+	// [backends.Batch]. What only the names of other objects tell, a host's that was renamed, can be older.
 	AsOf time.Time
 }
 

@@ -18,31 +18,28 @@ type devices struct {
 	guests map[string]*guestRecord
 }
 
-// devices are those of all VMs in bulk, read when the first VM needs them.
-func (n *names) devices(ctx context.Context) (_ *devices, err error) {
-	if n.all == nil {
-		n.all, err = n.loadDevices(ctx)
+// loadDisks reads the disks of all VMs when the first VM of a list needs them.
+func (d *devices) loadDisks(ctx context.Context) (err error) {
+	if !d.bulk || d.vbds != nil {
+		return nil
 	}
-	return n.all, err
+	if d.vbds, err = readAll(ctx, d.names, "VBD", vbdFields); err != nil {
+		return err
+	}
+	d.vdis, err = readAll(ctx, d.names, "VDI", vdiFields)
+	return err
 }
 
-func (n *names) loadDevices(ctx context.Context) (*devices, error) {
-	d := &devices{names: n}
-	if !n.bulk {
-		return d, nil
+// loadNICs is loadDisks for interfaces.
+func (d *devices) loadNICs(ctx context.Context) (err error) {
+	if !d.bulk || d.vifs != nil {
+		return nil
 	}
-	var err error
-	if d.vbds, err = readAll(ctx, n, "VBD", vbdFields); err != nil {
-		return nil, err
+	if d.vifs, err = readAll(ctx, d.names, "VIF", vifFields); err != nil {
+		return err
 	}
-	if d.vdis, err = readAll(ctx, n, "VDI", vdiFields); err != nil {
-		return nil, err
-	}
-	if d.vifs, err = readAll(ctx, n, "VIF", vifFields); err != nil {
-		return nil, err
-	}
-	d.guests, err = readAll(ctx, n, "VM_guest_metrics", guestFields)
-	return d, err
+	d.guests, err = readAll(ctx, d.names, "VM_guest_metrics", guestFields)
+	return err
 }
 
 // get is the record behind a reference: nil for the null reference, and for what has gone. In bulk
@@ -76,6 +73,9 @@ var diskTypes = map[string]string{"Disk": "DISK", "CD": "CDROM", "Floppy": "FLOP
 
 // disks are the VM's drives in the order of their positions.
 func (d *devices) disks(ctx context.Context, refs []string) ([]backends.Disk, error) {
+	if err := d.loadDisks(ctx); err != nil {
+		return nil, err
+	}
 	disks := make([]backends.Disk, 0, len(refs))
 	for _, ref := range refs {
 		r, err := get(ctx, d.names, "VBD", ref, vbdFields, d.vbds)
@@ -128,6 +128,9 @@ func (d *devices) nics(ctx context.Context, refs []string, guestRef string) ([]b
 	nics := make([]backends.NIC, 0, len(refs))
 	if len(refs) == 0 {
 		return nics, nil
+	}
+	if err := d.loadNICs(ctx); err != nil {
+		return nil, err
 	}
 	guest, err := get(ctx, d.names, "VM_guest_metrics", guestRef, guestFields, d.guests)
 	if err != nil {

@@ -44,7 +44,7 @@ func (w *world) on(t *testing.T) *world {
 	return &own
 }
 
-func newDriver(t *testing.T, endpoints ...string) *Driver {
+func newDriver(t testing.TB, endpoints ...string) *Driver {
 	t.Helper()
 	c := Config{Name: "xen", Timeout: 30 * time.Second}
 	for _, e := range endpoints {

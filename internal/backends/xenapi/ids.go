@@ -279,7 +279,6 @@ type names struct {
 
 	damaged map[string]error // records that cannot be read, by reference
 	hosts   map[string]*hostMetricsRecord
-	all     *devices
 	strays  int // VMs that were asked for one by one
 }
 

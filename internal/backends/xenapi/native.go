@@ -29,9 +29,9 @@ var vmInts = map[string]bool{
 	"version": true, "hardware_platform_version": true,
 }
 
-// native is a whole record of the class VM under XenAPI's names, in JSON's types: integers as int64,
+// record is a whole record of the class VM under XenAPI's names, in JSON's types: integers as int64,
 // references as ids, the null reference and what is not a number as null.
-func (n *names) native(ctx context.Context, v scan.Value) (map[string]any, error) {
+func (n *names) record(ctx context.Context, v scan.Value) (map[string]any, error) {
 	out := map[string]any{}
 	p := v.Parts(scan.Struct)
 	for p.Next() {

@@ -21,7 +21,7 @@ type recorded struct {
 	truncated bool
 }
 
-func load(t *testing.T, file string) recorded {
+func load(t testing.TB, file string) recorded {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {

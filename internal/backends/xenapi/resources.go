@@ -330,11 +330,7 @@ func disksOf(ctx context.Context, r *vmReader) ([]backends.Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := r.devices(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return all.disks(ctx, refs)
+	return r.devices.disks(ctx, refs)
 }
 
 func nicsOf(ctx context.Context, r *vmReader) ([]backends.NIC, error) {
@@ -346,11 +342,7 @@ func nicsOf(ctx context.Context, r *vmReader) ([]backends.NIC, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := r.devices(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return all.nics(ctx, refs, guest)
+	return r.devices.nics(ctx, refs, guest)
 }
 
 var protocols = map[string]string{"rfb": "RFB", "vt100": "VT100", "rdp": "RDP"}

@@ -17,10 +17,12 @@ import (
 // Values that repeat are made once and shared.
 type vmReader struct {
 	*names
-	view  backends.View
-	rows  []reading
-	etag  bool
-	reuse bool
+	view    backends.View
+	rows    []reading
+	native  bool
+	etag    bool
+	reuse   bool
+	devices *devices
 
 	rec     *scan.Record
 	m       *model
@@ -36,13 +38,14 @@ type vmReader struct {
 // reader reads VMs as a query wants them.
 func (n *names) reader(q backends.Query) *vmReader {
 	r := &vmReader{
-		names: n, view: q.View, reuse: q.Reuse, rec: scan.NewRecord(vmMembers), m: &model{},
+		names: n, devices: &devices{names: n}, view: q.View, reuse: q.Reuse, rec: scan.NewRecord(vmMembers), m: &model{},
 		allowed: map[string][]backends.AllowedAction{}, hosts: map[string]*backends.Ref{}, unnamed: map[string]*backends.Ref{},
 	}
 	if r.view == "" {
 		r.view = backends.ViewBasic
 	}
 	r.rows = wanted(r.view, q.Members)
+	r.native = includes(r.view, backends.ViewNative) && asked("native", q.Members)
 	r.etag = includes(r.view, backends.ViewFull) && asked("etag", q.Members)
 	return r
 }
@@ -181,8 +184,8 @@ func (r *vmReader) read(ctx context.Context) (*backends.VM, error) {
 			return nil, blame(row.source, err)
 		}
 	}
-	if r.view == backends.ViewNative {
-		if vm.Native, err = r.native(ctx, r.rec.Whole()); err != nil {
+	if r.native {
+		if vm.Native, err = r.record(ctx, r.rec.Whole()); err != nil {
 			return nil, err
 		}
 	}

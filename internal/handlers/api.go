@@ -230,6 +230,9 @@ func customMethods(doc *openapi3.T) map[string][]string {
 				if !slices.Contains(methods[verb], method) {
 					methods[verb] = append(methods[verb], method)
 				}
+				if method == http.MethodGet && !slices.Contains(methods[verb], http.MethodHead) {
+					methods[verb] = append(methods[verb], http.MethodHead)
+				}
 			}
 		}
 	}

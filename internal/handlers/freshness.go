@@ -83,13 +83,13 @@ func mirrored(q backends.Query) bool {
 // noteAge tells how old the answer is, if it comes from mirrors: as the oldest of them, in full
 // seconds and never less than it is.
 func (a *API) noteAge(header http.Header, mirrors ...*mirror) {
-	oldest, any := time.Duration(0), false
+	oldest := time.Duration(-1)
 	for _, m := range mirrors {
 		if m != nil {
-			oldest, any = max(oldest, m.Age(a.now())), true
+			oldest = max(oldest, m.Age(a.now()), 0)
 		}
 	}
-	if any {
+	if oldest >= 0 {
 		header.Set("Age", strconv.Itoa(int(math.Ceil(oldest.Seconds()))))
 	}
 }

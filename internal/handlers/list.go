@@ -94,23 +94,31 @@ func (v *vmPlan) askOf(src source) backends.Query {
 	return ask
 }
 
-// read begins to read a source: what its watcher knows, the backend from the page's start on, or the
-// backend from its first VM.
+// read begins to read a source for a page: what its watcher knows, the backend from the page's start
+// on, or the backend as a whole.
 func (v *vmPlan) read(ctx context.Context, src source) reading[backends.VM] {
 	byID := v.order.ByID()
 	after := ""
 	if start, err := backends.ParseID(v.start.ID()); err == nil && byID && start.Backend == src.backend.Name {
 		after = start.Native
 	}
-	if src.mirror != nil {
-		return reading[backends.VM]{items: mirrorAfter(src, after), sorted: byID}
-	}
-	ask, keep := v.askOf(src), (*backends.VM).Clone
 	ranger, ok := src.backend.Driver.(backends.Ranger)
-	if ok && byID && (after == "" || src.backend.Driver.CheckID(after)) {
-		return reading[backends.VM]{items: ranger.VMsAfter(ctx, src.session, ask, after), sorted: true, keep: keep}
+	switch {
+	case src.mirror != nil:
+		return reading[backends.VM]{items: mirrorAfter(src, after), sorted: byID}
+	case ok && byID && (after == "" || src.backend.Driver.CheckID(after)):
+		seq := ranger.VMsAfter(ctx, src.session, v.askOf(src), after)
+		return reading[backends.VM]{items: seq, sorted: true, keep: (*backends.VM).Clone}
 	}
-	return reading[backends.VM]{items: src.backend.VMs(ctx, src.session, ask), keep: keep}
+	return reading[backends.VM]{items: v.all(ctx, src), keep: (*backends.VM).Clone}
+}
+
+// all is every VM of a source, in its own order.
+func (v *vmPlan) all(ctx context.Context, src source) iter.Seq2[*backends.VM, error] {
+	if src.mirror != nil {
+		return mirrorAfter(src, "")
+	}
+	return src.backend.VMs(ctx, src.session, v.askOf(src))
 }
 
 // mirrorAfter is the VMs of a mirror behind the native id after, in the order of ids, and then those

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"sync"
 	"time"
@@ -47,7 +48,9 @@ func (a *API) streamVMs(r *http.Request) (reply, error) {
 	a.noteAge(header, p.mirrors()...)
 	return reply{status: http.StatusOK, header: header, body: stream(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
-		a.writeLines(w, r, v)
+		if http.NewResponseController(w).Flush() == nil { // the backends may take their time
+			a.writeLines(w, r, v)
+		}
 	})}, nil
 }
 
@@ -66,7 +69,7 @@ func (a *API) writeLines(w http.ResponseWriter, r *http.Request, v *vmPlan) {
 		}
 		sources.Go(func() {
 			defer a.surviveSource(r, func(err error) { outcomes[i].lost = err })
-			counts[i] = a.putLines(lines, v, &outcomes[i], v.read(ctx, src))
+			counts[i] = a.putLines(lines, v, &outcomes[i], v.all(ctx, src))
 		})
 	}
 	ended := make(chan struct{})
@@ -102,9 +105,9 @@ type summary struct {
 }
 
 // putLines reads one source to its end, and says how many lines it gave.
-func (a *API) putLines(l *lines, v *vmPlan, o *outcome, from reading[backends.VM]) (count int) {
+func (a *API) putLines(l *lines, v *vmPlan, o *outcome, vms iter.Seq2[*backends.VM, error]) (count int) {
 	var line []byte
-	for vm, err := range from.items {
+	for vm, err := range vms {
 		if err != nil {
 			if o.failed(a, err) {
 				break

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ type world struct {
 	log      *lockedBuffer
 	secrets  map[string]bool
 	mu       sync.Mutex
+	arrived  atomic.Int64 // requests
 
 	backends backends.Registry
 	store    store.Store
@@ -147,7 +149,7 @@ func newWorld(t *testing.T, o options) *world {
 func (w *world) serve(o options) {
 	w.t.Helper()
 	t := w.t
-	feeds := feed.New(feed.Config{})
+	feeds := feed.New(feed.Config{Now: w.clock.Now})
 	t.Cleanup(func() { feeds.Close(context.Background()) })
 	tracker := operations.New(operations.Config{Store: w.store, Feeds: feeds, Now: w.clock.Now, Body: handlers.OperationBody})
 	t.Cleanup(tracker.Close)
@@ -170,12 +172,16 @@ func (w *world) serve(o options) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			io.WriteString(w, "<html>docs</html>")
 		}),
+		Console: http.NotFoundHandler(),
 		MaxBody: o.maxBody, LoginsPerMin: o.loginsPerMin, CORSOrigins: o.cors, Now: w.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(api)
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.arrived.Add(1)
+		api.ServeHTTP(rw, r)
+	}))
 	t.Cleanup(server.Close)
 	w.stop = api.Stop
 	t.Cleanup(w.stop)
@@ -253,7 +259,7 @@ func (r response) list(path string) []any {
 
 // strictContract is the contract with every object closed: an answer with a member that the
 // contract does not have is a mistake, though clients must accept one.
-var strictContract = sync.OnceValues(func() (routers.Router, error) {
+var strictContract = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(vmgateway.OpenAPI)
 	if err != nil {
 		return nil, err
@@ -263,6 +269,14 @@ var strictContract = sync.OnceValues(func() (routers.Router, error) {
 		if s := ref.Value; len(s.Properties) > 0 && s.AdditionalProperties.Has == nil && s.AdditionalProperties.Schema == nil {
 			s.AdditionalProperties.Has = &closed
 		}
+	}
+	return doc, nil
+})
+
+var strictRouter = sync.OnceValues(func() (routers.Router, error) {
+	doc, err := strictContract()
+	if err != nil {
+		return nil, err
 	}
 	return gorillamux.NewRouter(doc)
 })
@@ -342,7 +356,7 @@ func (w *world) checkReply(req *http.Request, r response) {
 	if req.Method == "HEAD" || req.Method == "OPTIONS" || req.URL.Path == "/docs/errors" {
 		return // not operations of the contract
 	}
-	router, err := strictContract()
+	router, err := strictRouter()
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -446,3 +460,20 @@ func (w *world) want(r response, status int, code string) {
 }
 
 func idOf(backend string, native int) string { return fmt.Sprintf("%s.%d", backend, native) }
+
+// eventually waits until something holds.
+func (w *world) eventually(what string, holds func() bool) {
+	w.t.Helper()
+	for range 2000 {
+		if holds() {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	w.t.Fatalf("does not come true: %s", what)
+}
+
+// requestsLogged counts the log lines of a route.
+func (w *world) requestsLogged(route string) int {
+	return strings.Count(w.log.String(), fmt.Sprintf(`"route":%q`, route))
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,9 @@ type Driver struct {
 	clients []*wire.Client
 	working atomic.Int32            // index of the endpoint that answered last
 	release atomic.Pointer[version] // nil before the first login
+
+	plans     sync.Map // of whole views: planKey → *plan
+	standings sync.Map // of places that have names → *standing
 }
 
 var _ backends.Driver = (*Driver)(nil)
@@ -151,34 +155,49 @@ type request struct {
 
 // call sends one call to the endpoint that works, and gives the result out of
 // [true, result, 0]. A refusal becomes an *Error by the tables in errors.go.
-func (d *Driver) call(ctx context.Context, s backends.Session, r request) (wire.Value, error) {
-	args := append([]any{s.Reveal()}, r.args...)
-	first := int(d.working.Load())
-	var err error
-	for i := range d.clients {
-		at := (first + i) % len(d.clients)
-		var result wire.Value
-		if result, err = d.attempt(ctx, d.clients[at], s, r, args); err == nil || !unreachable(err) {
-			d.working.Store(int32(at))
-			return result, err
-		}
-	}
-	return wire.Value{}, err
-}
-
-// attempt makes and observes one call.
-func (d *Driver) attempt(ctx context.Context, c *wire.Client, s backends.Session, r request, args []any) (wire.Value, error) {
-	start := d.cfg.Now()
-	result, err := d.exchange(ctx, c, s, r, args)
-	backends.Observe(ctx, backends.Call{Backend: d.cfg.Name, Method: r.method, Duration: d.cfg.Now().Sub(start), Err: err})
+func (d *Driver) call(ctx context.Context, s backends.Session, r request) (result wire.Value, err error) {
+	err = d.try(func(c *wire.Client) error {
+		result, err = d.attempt(ctx, c, s, r)
+		return err
+	})
 	return result, err
 }
 
-func (d *Driver) exchange(ctx context.Context, c *wire.Client, s backends.Session, r request, args []any) (wire.Value, error) {
-	reply, err := c.Call(ctx, r.method, args...)
-	if err != nil {
-		return wire.Value{}, backends.Transport(op(r.method), err, r.changes)
+// try makes a call at the endpoint that worked last, or at the next one that can be reached.
+func (d *Driver) try(do func(c *wire.Client) error) (err error) {
+	first := int(d.working.Load())
+	for i := range d.clients {
+		at := (first + i) % len(d.clients)
+		if err = do(d.clients[at]); err == nil || !unreachable(err) {
+			d.working.Store(int32(at))
+			return err
+		}
 	}
+	return err
+}
+
+// attempt makes and observes one call.
+func (d *Driver) attempt(ctx context.Context, c *wire.Client, s backends.Session, r request) (result wire.Value, err error) {
+	start := d.cfg.Now()
+	reply, err := c.Call(ctx, r.method, r.arguments(s)...)
+	if err != nil {
+		err = backends.Transport(op(r.method), err, r.changes)
+	} else {
+		result, err = d.result(s, r, reply)
+	}
+	d.observe(ctx, r, start, reply.Size(), err)
+	return result, err
+}
+
+func (d *Driver) observe(ctx context.Context, r request, start time.Time, size int64, err error) {
+	backends.Observe(ctx, backends.Call{Backend: d.cfg.Name, Method: r.method, Duration: d.cfg.Now().Sub(start), Bytes: size, Err: err})
+}
+
+// arguments are those of the method: the session comes first.
+func (r request) arguments(s backends.Session) []any { return append([]any{s.Reveal()}, r.args...) }
+
+// result is what a reply holds, or the error that it tells.
+func (d *Driver) result(s backends.Session, r request, reply *wire.Reply) (wire.Value, error) {
 	value, err := reply.Value()
 	if err != nil {
 		if fault, ok := errors.AsType[*wire.Fault](err); ok {

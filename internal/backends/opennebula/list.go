@@ -3,36 +3,66 @@ package opennebula
 import (
 	"context"
 	"errors"
+	"io"
 	"iter"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // VM reads one VM, in state DONE too.
 func (d *Driver) VM(ctx context.Context, s backends.Session, id backends.ID, view backends.View) (*backends.VM, error) {
-	m, r, err := d.machine(ctx, s, id)
+	return d.vm(ctx, s, id, view, nil)
+}
+
+// vm reads the members of one VM that are asked for; nil is all that the view has.
+func (d *Driver) vm(ctx context.Context, s backends.Session, id backends.ID, view backends.View, members []string) (*backends.VM, error) {
+	req, r, err := d.info(ctx, s, id)
 	if err != nil {
 		return nil, err
 	}
-	return d.vm(m, view, r), nil
+	result, err := d.call(ctx, s, req)
+	if err != nil {
+		return nil, err
+	}
+	p := d.plan(view, members, r)
+	doc, err := inString(result, "VM", p.table)
+	if err != nil {
+		return nil, d.garbled(req, err)
+	}
+	item, err := doc.Next()
+	if err != nil {
+		return nil, d.garbled(req, err)
+	}
+	if _, err := doc.Next(); !errors.Is(err, io.EOF) {
+		return nil, d.garbled(req, err)
+	}
+	vm, err := d.decoder(p, r).decode(item)
+	if err != nil {
+		return nil, d.garbled(req, err)
+	}
+	return vm, nil
 }
 
-// machine reads one VM document, and the release that explains it.
-func (d *Driver) machine(ctx context.Context, s backends.Session, id backends.ID) (*machine, version, error) {
+// info is the call that reads one VM, and the release that explains its answer.
+func (d *Driver) info(ctx context.Context, s backends.Session, id backends.ID) (request, version, error) {
 	n, err := d.pathID(id)
 	if err != nil {
-		return nil, version{}, err
+		return request{}, version{}, err
 	}
 	r, err := d.detect(ctx, s)
+	return request{method: "one.vm.info", args: []any{n}, subject: "virtual machine"}, r, err
+}
+
+// machine reads one VM document as a tree: what changes and operations look at.
+func (d *Driver) machine(ctx context.Context, s backends.Session, id backends.ID) (*machine, version, error) {
+	req, r, err := d.info(ctx, s, id)
 	if err != nil {
 		return nil, r, err
 	}
-	req := request{method: "one.vm.info", args: []any{n}, subject: "virtual machine"}
 	doc, err := d.document(ctx, s, req, "VM")
 	if err != nil {
 		return nil, r, err
@@ -89,7 +119,8 @@ func (d *Driver) VMs(ctx context.Context, s backends.Session, q backends.Query) 
 		if !some {
 			return
 		}
-		l := &lister{d: d, ctx: ctx, s: s, r: r, view: q.View, hideDone: !q.ShowDeleted, yield: yield}
+		l := newLister(ctx, d, s, r, q)
+		l.yield = yield
 		whole := q.View == backends.ViewFull || q.View == backends.ViewNative
 		if !whole || !r.hasFeature(abridgedPools) {
 			l.all(pool)
@@ -145,18 +176,22 @@ func ownerFlag(owner string, r version) (int, error) {
 
 // lister is one list under way.
 type lister struct {
-	d        *Driver
-	ctx      context.Context
-	s        backends.Session
-	r        version
-	view     backends.View
-	hideDone bool
-	yield    func(*backends.VM, error) bool
+	d     *Driver
+	ctx   context.Context
+	s     backends.Session
+	r     version
+	q     backends.Query
+	dec   *decoder
+	yield func(*backends.VM, error) bool
+}
+
+func newLister(ctx context.Context, d *Driver, s backends.Session, r version, q backends.Query) *lister {
+	return &lister{d: d, ctx: ctx, s: s, r: r, q: q, dec: d.decoder(d.plan(q.View, q.Members, r), r)}
 }
 
 func (l *lister) sweep() *sweep {
 	return &sweep{
-		d: l.d, ctx: l.ctx, s: l.s, each: l.element,
+		d: l.d, ctx: l.ctx, s: l.s, table: l.dec.plan.table, each: l.element,
 		bad: func(id int, err error) bool {
 			return l.yield(nil, &backends.Undecodable{ID: l.d.id(id), Err: err})
 		},
@@ -179,8 +214,7 @@ func (l *lister) all(q query) bool { return l.ended(l.sweep().all(q)) }
 func (l *lister) whole(q query) {
 	var ids []int
 	damage := false
-	names := *l
-	names.view = backends.ViewID
+	names := newLister(l.ctx, l.d, l.s, l.r, backends.Query{View: backends.ViewID, ShowDeleted: l.q.ShowDeleted, Reuse: true})
 	names.yield = func(vm *backends.VM, err error) bool {
 		bad, damaged := errors.AsType[*backends.Undecodable](err)
 		var id backends.ID
@@ -232,7 +266,7 @@ func ranges(ids []int, newestFirst bool) []part {
 // oneByOne is for 5.8.0, which abridges its lists and has no other.
 func (l *lister) oneByOne(ids []int) {
 	for _, n := range ids {
-		vm, err := l.d.VM(l.ctx, l.s, l.d.id(n), l.view)
+		vm, err := l.d.vm(l.ctx, l.s, l.d.id(n), l.q.View, l.q.Members)
 		if err != nil && backends.CodeOf(err) == backends.NotFound {
 			continue // gone meanwhile
 		}
@@ -243,36 +277,22 @@ func (l *lister) oneByOne(ids []int) {
 }
 
 // element is one VM of the answer.
-func (l *lister) element(e wire.Element, err error) bool {
-	var m *machine
+func (l *lister) element(item *scan.Item, err error) bool {
+	var vm *backends.VM
 	if err == nil {
-		m, err = parseMachine(e)
+		vm, err = l.dec.decode(item)
 	}
 	switch {
 	case err != nil:
-		return l.yield(nil, &backends.Undecodable{ID: l.d.idOf(e), Err: err})
-	case l.hideDone && m.at.state == stDone:
+		var id backends.ID
+		if n, ok := idOf(item); ok {
+			id = l.d.id(n)
+		}
+		return l.yield(nil, &backends.Undecodable{ID: id, Err: err})
+	case !l.q.ShowDeleted && l.dec.at.state == stDone:
 		return true
+	case !l.q.Reuse:
+		vm = vm.Clone()
 	}
-	return l.yield(l.d.vm(m, l.view, l.r), nil)
-}
-
-var firstID = regexp.MustCompile(`<ID>([0-9]{1,10})</ID>`)
-
-// idOf is the id of a damaged VM; the zero ID when there is none left.
-func (d *Driver) idOf(e wire.Element) backends.ID {
-	n, ok := findID(e)
-	if !ok {
-		return backends.ID{}
-	}
-	return d.id(n)
-}
-
-// findID finds the id in what is left of a damaged VM.
-func findID(e wire.Element) (int, bool) {
-	match := firstID.FindSubmatch(e.Raw())
-	if match == nil {
-		return 0, false
-	}
-	return number(string(match[1]))
+	return l.yield(vm, nil)
 }

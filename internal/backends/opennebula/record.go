@@ -71,65 +71,95 @@ func (r record) all(names ...string) []record {
 // vector reports whether the element holds elements, as OpenNebula's vector attributes do.
 func (r record) vector() bool { return len(r.Kids) > 0 }
 
-// integer is a text as a whole number; nil when it is not one.
-func integer(text string) *int64 {
+// parseWhole reads a whole number.
+func parseWhole(text string) (n int64, ok bool) {
+	if text == "" {
+		return 0, false // the usual case; an error of strconv's would be made for each
+	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return nil
-	}
-	return &n
+	return n, err == nil
 }
 
-// decimal is a text as a number; nil when it is not one, or not finite.
-func decimal(text string) *float64 {
+// parseDecimal reads a finite number.
+func parseDecimal(text string) (f float64, ok bool) {
+	if text == "" {
+		return 0, false
+	}
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-		return nil
-	}
-	return &f
+	return f, err == nil && !math.IsNaN(f) && !math.IsInf(f, 0)
 }
 
-// scaled is a whole number of units as bytes; nil when it is not one, or negative, or out of range.
-// Monitoring sends whole numbers with a fraction too.
-func scaled(text string, unit int64) *int64 {
-	n := integer(text)
-	if n == nil {
-		if f := decimal(text); f != nil && *f < math.MaxInt64/2 {
-			whole := int64(*f)
-			n = &whole
+// parseScaled reads a whole number of units as bytes, unless it is negative or out of range. Monitoring
+// sends whole numbers with a fraction too.
+func parseScaled(text string, unit int64) (bytes int64, ok bool) {
+	n, ok := parseWhole(text)
+	if !ok {
+		f, finite := parseDecimal(text)
+		if n, ok = int64(f), finite && f < math.MaxInt64/2; !ok {
+			return 0, false
 		}
 	}
-	if n == nil || *n < 0 || *n > math.MaxInt64/unit {
+	if n < 0 || n > math.MaxInt64/unit {
+		return 0, false
+	}
+	return n * unit, true
+}
+
+// parseMoment reads a time in seconds since 1970; 0 and less is "not yet".
+func parseMoment(text string) (t time.Time, ok bool) {
+	n, ok := parseWhole(text)
+	if !ok || n <= 0 {
+		return t, false
+	}
+	return time.Unix(n, 0).UTC(), true
+}
+
+// orNil is a value that was read, or nil.
+func orNil[T any](v T, ok bool) *T {
+	if !ok {
 		return nil
 	}
-	bytes := *n * unit
-	return &bytes
+	return &v
 }
+
+// integer is a text as a whole number; nil when it is not one.
+func integer(text string) *int64 { return orNil(parseWhole(text)) }
+
+// decimal is a text as a number; nil when it is not one, or not finite.
+func decimal(text string) *float64 { return orNil(parseDecimal(text)) }
+
+// scaled is a whole number of units as bytes; nil when it is not one.
+func scaled(text string, unit int64) *int64 { return orNil(parseScaled(text, unit)) }
+
+// moment is a time in seconds since 1970; nil for "not yet".
+func moment(text string) *time.Time { return orNil(parseMoment(text)) }
 
 const (
 	kib = 1 << 10
 	mib = 1 << 20
 )
 
-// moment is a time in seconds since 1970; nil for 0 and less, which is "not yet".
-func moment(text string) *time.Time {
-	n := integer(text)
-	if n == nil || *n <= 0 {
-		return nil
-	}
-	t := time.Unix(*n, 0).UTC()
-	return &t
-}
-
 // yes is OpenNebula's boolean: YES or NO in templates, 1 or 0 elsewhere; nil for anything else.
 func yes(text string) *bool {
-	switch strings.ToUpper(text) {
-	case "YES", "1":
-		return new(true)
-	case "NO", "0":
-		return new(false)
+	switch {
+	case isYes(text):
+		return truth(true)
+	case text == "0" || strings.EqualFold(text, "NO"):
+		return truth(false)
 	}
 	return nil
+}
+
+func isYes(text string) bool { return text == "1" || strings.EqualFold(text, "YES") }
+
+// truths are what every *bool of a VM points to.
+var truths = [...]bool{false, true}
+
+func truth(b bool) *bool {
+	if b {
+		return &truths[1]
+	}
+	return &truths[0]
 }
 
 // filled is a text that is there; nil for "".

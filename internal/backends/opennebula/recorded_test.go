@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"math"
 	"net/url"
 	"os"
@@ -14,6 +16,7 @@ import (
 
 	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // recording is a reply of a real oned.
@@ -102,18 +105,22 @@ func TestRecordedVMs(t *testing.T) {
 		if !ok {
 			continue
 		}
-		switch doc.Name() {
-		case "VM":
-			n++
-			checkRecorded(t, d, rec, doc)
-		case "VM_POOL":
-			for e, err := range doc.Each("VM") {
-				if err != nil {
-					t.Errorf("%s: %v", rec.Name, err)
-				}
-				n++
-				checkRecorded(t, d, rec, e)
+		path := map[string]string{"VM": "VM", "VM_POOL": "VM_POOL/VM"}[doc.Name()]
+		if path == "" {
+			continue
+		}
+		dec := d.decoder(d.plan(backends.ViewNative, nil, rec.release), rec.release)
+		items := rec.items(t, path, dec.plan.table)
+		for item, err := items.Next(); !errors.Is(err, io.EOF); item, err = items.Next() {
+			if err != nil {
+				t.Fatalf("%s: %v", rec.Name, err)
 			}
+			vm, err := dec.decode(item)
+			if err != nil {
+				t.Fatalf("%s: %v", rec.Name, err)
+			}
+			n++
+			checkRecorded(t, rec, tree(t, item), vm)
 		}
 	}
 	if n < 20 {
@@ -121,14 +128,32 @@ func TestRecordedVMs(t *testing.T) {
 	}
 }
 
-func checkRecorded(t *testing.T, d *Driver, rec recording, e wire.Element) {
+// items are the items of the document that a recording answers.
+func (rec recording) items(t *testing.T, path string, table *scan.Table) *scan.Document {
 	t.Helper()
+	match := stringResult.FindStringSubmatch(rec.Response)
+	if match == nil {
+		t.Fatalf("%s is no document", rec.Name)
+	}
+	return scan.NewDocument(scan.Whole([]byte(match[1])), path, table, true)
+}
+
+// tree is an item as the other decoder reads it.
+func tree(t *testing.T, item *scan.Item) *machine {
+	t.Helper()
+	e, err := wire.ParseDocument(item.XML(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
 	m, err := parseMachine(e)
 	if err != nil {
-		t.Errorf("%s: %v", rec.Name, err)
-		return
+		t.Fatal(err)
 	}
-	vm := d.vm(m, backends.ViewNative, rec.release)
+	return m
+}
+
+func checkRecorded(t *testing.T, rec recording, m *machine, vm *backends.VM) {
+	t.Helper()
 	text, err := json.Marshal(vm)
 	if err != nil {
 		t.Errorf("%s: %v", rec.Name, err)
@@ -142,7 +167,7 @@ func checkRecorded(t *testing.T, d *Driver, rec recording, e wire.Element) {
 		t.Errorf("%s: CPU %+v, memory %+v", rec.Name, vm.CPU, vm.Memory)
 	case raw.State == "" || raw.StateShort == "" || m.at.active() && raw.LCMState == "":
 		t.Errorf("%s: a state without a name: %+v", rec.Name, raw)
-	case m.placed() && (vm.Host == nil || vm.Host.DisplayName == ""):
+	case m.at.placed() && (vm.Host == nil || vm.Host.DisplayName == ""):
 		t.Errorf("%s: on a host, which is not told", rec.Name)
 	case vm.CreateTime == nil || vm.ETag == "" || vm.Disks == nil || vm.NICs == nil || vm.AllowedActions == nil || vm.CurrentOperations == nil:
 		t.Errorf("%s: something is absent: %s", rec.Name, text)
@@ -202,30 +227,30 @@ func TestRecordedObjects(t *testing.T) {
 }
 
 // recorded finds a VM in testdata.
-func recorded(t *testing.T, name string) (*machine, version) {
+func recorded(t *testing.T, d *Driver, name string) (*machine, *backends.VM, version) {
 	t.Helper()
 	for _, rec := range recordings(t) {
 		if !strings.HasPrefix(rec.Name, name) {
 			continue
 		}
-		doc, ok := rec.document(t)
-		if !ok {
-			t.Fatalf("%s is no document", name)
-		}
-		m, err := parseMachine(doc)
+		dec := d.decoder(d.plan(backends.ViewNative, nil, rec.release), rec.release)
+		item, err := rec.items(t, "VM", dec.plan.table).Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return m, rec.release
+		vm, err := dec.decode(item)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tree(t, item), vm, rec.release
 	}
 	t.Fatalf("no recording %s", name)
-	return nil, version{}
+	return nil, nil, version{}
 }
 
 func TestARecordedVMInFull(t *testing.T) {
 	d := recordedDriver(t)
-	m, r := recorded(t, "519-one.vm.info-with-monitoring")
-	vm := d.vm(m, backends.ViewNative, r)
+	m, vm, _ := recorded(t, d, "519-one.vm.info-with-monitoring")
 	if *vm.DisplayName != "actions" || vm.State != backends.StateRunning || vm.Host.ID.Native != "0" || vm.Host.DisplayName != "dummy-host-0" ||
 		vm.Owner.User.DisplayName != "oneadmin" || *vm.CPU.VCPUs != 2 || *vm.CPU.Share != 0.2 || *vm.Memory.DynamicMaxBytes != 256*mib ||
 		vm.Runtime.DomainID != "dummy-host-0:actions:dummy" || vm.Annotations["NOTE"] != "recorded" || vm.CreateTime.Unix() != 1795343756 {
@@ -260,21 +285,21 @@ func TestARecordedVMInFull(t *testing.T) {
 
 func TestRecordedFallbacksAndFailures(t *testing.T) {
 	d := recordedDriver(t)
-	m, r := recorded(t, "237-one.vm.info-running-after-failed-live-migrate")
+	m, _, r := recorded(t, d, "237-one.vm.info-running-after-failed-live-migrate")
 	moved := tracked{verb: "migrate", id: m.id, seq: 2, at: d.cfg.Now(), goal: goalMoved(true, 0, -1), r: r}
 	o := d.operation(moved)
 	d.judge(o, moved, m)
 	if o.State != backends.OperationFailed {
 		t.Errorf("a live migration that fell back is %s", o.State)
 	}
-	m, r = recorded(t, "173-one.vm.info-running-after-live-migrate")
+	m, _, r = recorded(t, d, "173-one.vm.info-running-after-live-migrate")
 	moved = tracked{verb: "migrate", id: m.id, seq: 4, at: d.cfg.Now(), goal: goalMoved(true, 1, -1), r: r}
 	o = d.operation(moved)
 	d.judge(o, moved, m)
 	if o.State != backends.OperationSucceeded {
 		t.Errorf("a live migration that went well is %s", o.State)
 	}
-	m, r = recorded(t, "212-one.vm.info-active-prolog-failure")
+	m, _, r = recorded(t, d, "212-one.vm.info-active-prolog-failure")
 	started := tracked{verb: "deploy", id: m.id, seq: -1, at: d.cfg.Now(), goal: goalRunningOn(0), r: r}
 	o = d.operation(started)
 	d.judge(o, started, m)

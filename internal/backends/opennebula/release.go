@@ -91,6 +91,7 @@ const (
 	saveDiskAs                        // one.vm.disksaveas; before, one.vm.savedisk
 	recoverNumber                     // recover takes a number; before, a boolean
 	tpmSection                        // TEMPLATE/TPM
+	userTemplate                      // USER_TEMPLATE; before, users' attributes stood in TEMPLATE
 )
 
 // features is which releases have what. Source: the registrations and signatures in OpenNebula's
@@ -119,6 +120,7 @@ var features = [...]span{
 	saveDiskAs:         since(4, 14),
 	recoverNumber:      since(4, 14),
 	tpmSection:         since(7, 0),
+	userTemplate:       since(4, 0),
 }
 
 func (r version) hasFeature(f feature) bool { return features[f].has(r) }

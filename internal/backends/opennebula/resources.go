@@ -36,8 +36,8 @@ var resources = map[backends.Resource]resource{
 	backends.StorageByID:  {span{}, single("one.datastore.info", "DATASTORE", "datastore", (*Driver).storage)},
 	backends.NetworkByID:  {span{}, single("one.vn.info", "VNET", "virtual network", (*Driver).network)},
 
-	backends.VMDisks:         {span{}, ofVM(func(d *Driver, m *machine) any { return d.disks(m) })},
-	backends.VMNICs:          {span{}, ofVM(func(d *Driver, m *machine) any { return d.nics(m) })},
+	backends.VMDisks:         {span{}, membersOf("disks", func(vm *backends.VM) any { return vm.Disks })},
+	backends.VMNICs:          {span{}, membersOf("nics", func(vm *backends.VM) any { return vm.NICs })},
 	backends.VMConsoles:      {span{}, ofVM(func(d *Driver, m *machine) any { return d.consoles(m) })},
 	backends.VMGuestMetrics:  {span{}, ofVM(func(_ *Driver, m *machine) any { return guestMetrics(m) })},
 	backends.VMTPMs:          {features[tpmSection], ofVM(func(d *Driver, m *machine) any { return d.tpms(m) })},
@@ -142,6 +142,17 @@ func ofVM(part func(d *Driver, m *machine) any) reader {
 			return nil, err
 		}
 		return part(d, m), nil
+	}
+}
+
+// membersOf reads a VM and takes one member.
+func membersOf(member string, part func(vm *backends.VM) any) reader {
+	return func(d *Driver, ctx context.Context, s backends.Session, id backends.ID) (any, error) {
+		vm, err := d.vm(ctx, s, id, backends.ViewFull, []string{member})
+		if err != nil {
+			return nil, err
+		}
+		return part(vm), nil
 	}
 }
 
@@ -260,7 +271,7 @@ func (d *Driver) template(r record, whole bool) (backends.Template, error) {
 	}
 	return backends.Template{
 		ID: d.objectID(r), Backend: d.cfg.Name, DisplayName: r.text("NAME"), Native: nativeIf(whole, r),
-		Description: filled(t.text("DESCRIPTION")), Owner: d.owner(r), CPU: cpu(t), Memory: memory(t),
+		Description: filled(t.text("DESCRIPTION")), Owner: d.owner(ownerOf(r)), CPU: cpu(t), Memory: memory(t),
 		CreateTime: moment(r.text("REGTIME")), Annotations: attrs,
 	}, nil
 }
@@ -268,7 +279,7 @@ func (d *Driver) template(r record, whole bool) (backends.Template, error) {
 func (d *Driver) image(r record, whole bool) (backends.Image, error) {
 	return backends.Image{
 		ID: d.objectID(r), Backend: d.cfg.Name, DisplayName: r.text("NAME"), Native: nativeIf(whole, r),
-		Description: filled(r.get("TEMPLATE").text("DESCRIPTION")), Owner: d.owner(r),
+		Description: filled(r.get("TEMPLATE").text("DESCRIPTION")), Owner: d.owner(ownerOf(r)),
 		Type: nameOf(imageTypes, r.text("TYPE")), State: nameOf(imageStates, r.text("STATE")),
 		SizeBytes: scaled(r.text("SIZE"), mib), Storage: d.ref(r.text("DATASTORE_ID"), r.text("DATASTORE")),
 		Persistent: yes(r.text("PERSISTENT")), ReadOnly: yes(r.get("TEMPLATE").text("READONLY")),
@@ -280,7 +291,7 @@ func (d *Driver) storage(r record, whole bool) (backends.Storage, error) {
 	t := r.get("TEMPLATE")
 	return backends.Storage{
 		ID: d.objectID(r), Backend: d.cfg.Name, DisplayName: r.text("NAME"), Native: nativeIf(whole, r),
-		Description: filled(t.text("DESCRIPTION")), Owner: d.owner(r), Type: nameOf(storageTypes, r.text("TYPE")),
+		Description: filled(t.text("DESCRIPTION")), Owner: d.owner(ownerOf(r)), Type: nameOf(storageTypes, r.text("TYPE")),
 		TotalBytes: capacity(r.text("TOTAL_MB")), FreeBytes: capacity(r.text("FREE_MB")), UsedBytes: capacity(r.text("USED_MB")),
 		Shared: yes(t.text("SHARED")),
 	}, nil
@@ -298,7 +309,7 @@ func (d *Driver) network(r record, whole bool) (backends.Network, error) {
 	t := r.get("TEMPLATE")
 	return backends.Network{
 		ID: d.objectID(r), Backend: d.cfg.Name, DisplayName: r.text("NAME"), Native: nativeIf(whole, r),
-		Description: filled(t.text("DESCRIPTION")), Owner: d.owner(r), Bridge: r.text("BRIDGE"),
+		Description: filled(t.text("DESCRIPTION")), Owner: d.owner(ownerOf(r)), Bridge: r.text("BRIDGE"),
 		MTU: integer(t.text("MTU")), VLAN: integer(r.text("VLAN_ID")),
 	}, nil
 }
@@ -434,8 +445,8 @@ func guestMetrics(m *machine) backends.GuestMetrics {
 		g.Networks[networkKey(match[1], match[2], counts)] = kid.Text
 	}
 	for _, nic := range m.get("TEMPLATE").all("NIC", "NIC_ALIAS") {
-		for _, text := range addresses(nic) {
-			add(text)
+		for _, key := range addressKeys {
+			add(nic.text(key))
 		}
 	}
 	sample := m.get("MONITORING")
@@ -500,7 +511,7 @@ func inCluster(m *machine, host record) bool {
 }
 
 func onHost(m *machine, host record) bool {
-	return m.placed() && m.last().text("HID") == host.text("ID")
+	return m.at.placed() && m.last().text("HID") == host.text("ID")
 }
 
 func fits(m *machine, host record) bool {

@@ -3,10 +3,12 @@ package opennebula
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
 
 	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // errEnough ends a sweep whose caller has enough.
@@ -17,9 +19,11 @@ type sweep struct {
 	d   *Driver
 	ctx context.Context
 	s   backends.Session
+	// table has the core's paths, at least.
+	table *scan.Table
 	// each is given a VM; with an error, what is left of a damaged one. It reports whether to go on,
 	// as bad does.
-	each func(e wire.Element, err error) bool
+	each func(item *scan.Item, err error) bool
 	// bad is given a VM that makes every answer which has it fail.
 	bad func(id int, err error) bool
 }
@@ -29,28 +33,23 @@ var everyID = part{0, math.MaxInt32}
 
 // all sweeps a whole pool in one call.
 func (w *sweep) all(q query) error {
-	doc, err := w.d.document(w.ctx, w.s, q.request(fromStart, toEnd), "VM_POOL")
+	err := w.read(q.request(fromStart, toEnd))
 	if poisoned(err) {
 		return w.halves(q, everyID)
 	}
-	if err != nil {
-		return err
-	}
-	return w.pool(doc)
+	return err
 }
 
 // span sweeps a range of ids.
 func (w *sweep) span(q query, p part) error {
-	doc, err := w.d.document(w.ctx, w.s, q.request(p.from, p.to), "VM_POOL")
+	err := w.read(q.request(p.from, p.to))
 	switch {
 	case poisoned(err) && p.from < p.to:
 		return w.halves(q, p)
 	case poisoned(err):
 		return enough(w.bad(p.from, err))
-	case err != nil:
-		return err
 	}
-	return w.pool(doc)
+	return err
 }
 
 // halves isolates a VM that makes every list which has it fail, for everybody: one that holds a
@@ -67,13 +66,28 @@ func (w *sweep) halves(q query, p part) error {
 	return w.span(q, second)
 }
 
-func (w *sweep) pool(doc wire.Element) error {
-	for e, err := range doc.Each("VM") {
-		if !w.each(e, err) {
+// read makes one call, and reads its answer while it arrives.
+func (w *sweep) read(r request) error {
+	g, err := w.d.open(w.ctx, w.s, r, "VM_POOL/VM", w.table)
+	if err != nil {
+		return err
+	}
+	defer g.close(nil)
+	for {
+		item, err := g.next()
+		damage, damaged := errors.AsType[*scan.Damage](err)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case damaged:
+			err = damage.Err
+		case err != nil:
+			return err
+		}
+		if !w.each(item, err) {
 			return errEnough
 		}
 	}
-	return nil
 }
 
 func enough(goOn bool) error {

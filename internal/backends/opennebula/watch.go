@@ -4,10 +4,11 @@ import (
 	"context"
 	"hash/maphash"
 	"slices"
+	"strconv"
 	"time"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 const (
@@ -31,7 +32,7 @@ func (d *Driver) Watch(ctx context.Context, s backends.Session, _ string, emit f
 	if err != nil {
 		return err
 	}
-	w := &watcher{d: d, s: s, r: r, seed: maphash.MakeSeed(), known: map[int]*sighting{}}
+	w := newWatcher(d, s, r)
 	for {
 		batch, err := w.poll(ctx)
 		if err != nil {
@@ -50,7 +51,7 @@ func (d *Driver) Watch(ctx context.Context, s backends.Session, _ string, emit f
 type watcher struct {
 	d     *Driver
 	s     backends.Session
-	r     version
+	dec   *decoder
 	seed  maphash.Seed
 	round int
 	known map[int]*sighting
@@ -65,6 +66,11 @@ type watcher struct {
 type sighting struct {
 	hash  uint64 // of its element; 0 for one of the bad
 	round int
+}
+
+func newWatcher(d *Driver, s backends.Session, r version) *watcher {
+	dec := d.decoder(d.plan(backends.ViewBasic, nil, r), r)
+	return &watcher{d: d, s: s, dec: dec, seed: maphash.MakeSeed(), known: map[int]*sighting{}}
 }
 
 // poll asks once, and gives what differs.
@@ -99,7 +105,7 @@ func (w *watcher) ask(ctx context.Context) error {
 	q := query{method: "one.vmpool.info", flag: allVisible, state: anyStateButEnd}
 	known, again := w.bad, w.asksAll()
 	w.bad = nil
-	sweep := &sweep{d: w.d, ctx: ctx, s: w.s, each: w.element, bad: w.unreadable}
+	sweep := &sweep{d: w.d, ctx: ctx, s: w.s, table: w.dec.plan.table, each: w.element, bad: w.unreadable}
 	if len(known) == 0 {
 		return sweep.all(q)
 	}
@@ -120,26 +126,26 @@ func (w *watcher) ask(ctx context.Context) error {
 }
 
 // element is one VM of the answer.
-func (w *watcher) element(e wire.Element, damage error) bool {
-	id, ok := elementID(e)
+func (w *watcher) element(item *scan.Item, damage error) bool {
+	id, ok := idOf(item)
 	if !ok {
 		w.nameless = true
 		return true
 	}
-	if !w.differs(id, maphash.Bytes(w.seed, e.Raw())) {
+	if !w.differs(id, maphash.Bytes(w.seed, item.Raw())) {
 		return true
 	}
-	var m *machine
+	var vm *backends.VM
 	if damage == nil {
-		m, damage = parseMachine(e)
+		vm, damage = w.dec.decode(item)
 	}
 	switch {
 	case damage != nil:
 		w.undecodable(id, damage)
-	case m.at.state == stDone: // a release that lists them although they were not asked for
+	case w.dec.at.state == stDone: // a release that lists them although they were not asked for
 		w.batch.Gone = append(w.batch.Gone, w.d.id(id))
 	default:
-		w.batch.VMs = append(w.batch.VMs, w.d.vm(m, backends.ViewBasic, w.r))
+		w.batch.VMs = append(w.batch.VMs, vm.Clone())
 	}
 	return true
 }
@@ -155,8 +161,7 @@ func (w *watcher) unreadable(id int, err error) bool {
 
 // undecodable hands over all that can be said of a VM that nobody can read.
 func (w *watcher) undecodable(id int, err error) {
-	vm := w.d.vm(&machine{id: id}, backends.ViewID, w.r)
-	vm.State = backends.StateUnknown
+	vm := &backends.VM{ID: w.d.id(id), Backend: w.d.cfg.Name, Kind: backends.OpenNebula, UID: strconv.Itoa(id), State: backends.StateUnknown}
 	w.batch.VMs = append(w.batch.VMs, vm)
 	w.batch.Undecodable = append(w.batch.Undecodable, &backends.Undecodable{ID: vm.ID, Err: err})
 }
@@ -198,14 +203,4 @@ func gaps(ids []int) []part {
 		parts = append(parts, rest)
 	}
 	return parts
-}
-
-// elementID is the id of a VM's element, damaged or not.
-func elementID(e wire.Element) (int, bool) {
-	if kid, ok := e.Child("ID"); ok {
-		if text, err := kid.Text(); err == nil {
-			return number(text)
-		}
-	}
-	return findID(e)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"hash/maphash"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -317,7 +316,7 @@ func BenchmarkWatch(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			w := &watcher{d: driver, s: backends.NewSession("a:b"), r: newest, seed: maphash.MakeSeed(), known: map[int]*sighting{}}
+			w := newWatcher(driver, backends.NewSession("a:b"), newest)
 			if _, err := w.poll(b.Context()); err != nil {
 				b.Fatal(err)
 			}

@@ -31,7 +31,7 @@ func (v Value) Document() (Element, error) {
 		return Element{}, v.not(String)
 	}
 	// What cannot be resolved stays, and is then damage of the element that holds it.
-	text, err := scan.Content(v.inside(), true)
+	text, err := scan.Content(v.Inside(), true)
 	if err != nil {
 		return Element{}, v.fail(err)
 	}

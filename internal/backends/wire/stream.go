@@ -132,21 +132,22 @@ func (s *Stream) rest() {
 // Size is how many bytes of the body were read.
 func (s *Stream) Size() int64 { return s.size }
 
-// Reply makes a reply of text that was read from s: of what is left of it where a part was used
-// otherwise.
-func (s *Stream) Reply(text []byte) *Reply { return &Reply{method: s.x.method, body: text} }
-
 // Whole reads all that w has not shown of s, and makes a reply of what it then shows. It is for replies
 // that turn out to be small: a fault, a refusal.
 func (s *Stream) Whole(w *scan.Window) (*Reply, error) {
 	for {
 		switch err := w.More(); {
 		case errors.Is(err, io.EOF):
-			return s.Reply(w.Bytes()), nil
+			return &Reply{method: s.x.method, body: w.Bytes()}, nil
 		case errors.Is(err, scan.ErrTooLong):
 			return nil, &Error{Method: s.x.method, Kind: TooLarge, Sent: true, Err: err}
 		case err != nil:
 			return nil, err
 		}
 	}
+}
+
+// After is a reply of head and then r: what is left of a stream of which a part was used otherwise.
+func (r *Reply) After(head []byte) *Reply {
+	return &Reply{method: r.method, body: append(head[:len(head):len(head)], r.body...)}
 }

@@ -27,8 +27,13 @@ type Reply struct {
 	err    error
 }
 
-// Size is the length of the reply's body in bytes.
-func (r *Reply) Size() int { return len(r.body) }
+// Size is the length of the reply's body in bytes; 0 for none.
+func (r *Reply) Size() int64 {
+	if r == nil {
+		return 0
+	}
+	return int64(len(r.body))
+}
 
 // Value is the reply's one value. The first call scans the whole reply, so that the structure of
 // what it gives is sound down to the last level; only the contents of scalars are looked at later.
@@ -495,8 +500,8 @@ func (v Value) Raw() []byte {
 	return v.d.b[v.raw0:v.raw1:v.raw1]
 }
 
-// inside is what stands between the type's tags.
-func (v Value) inside() []byte {
+// Inside is what stands between the type's tags, still escaped. It must not be changed.
+func (v Value) Inside() []byte {
 	if v.d == nil {
 		return nil
 	}
@@ -508,7 +513,7 @@ func (v Value) Str() (string, error) {
 	if v.kind != String {
 		return "", v.not(String)
 	}
-	b, err := scan.Content(v.inside(), false)
+	b, err := scan.Content(v.Inside(), false)
 	if err != nil {
 		return "", v.fail(err)
 	}
@@ -524,7 +529,7 @@ func (v Value) text(want Kind, also ...Kind) (string, error) {
 	if !ok {
 		return "", v.not(want)
 	}
-	b, err := scan.Content(v.inside(), false)
+	b, err := scan.Content(v.Inside(), false)
 	if err != nil {
 		return "", v.fail(err)
 	}
@@ -615,7 +620,7 @@ func (v Value) Bytes() ([]byte, error) {
 	if v.kind != Base64 {
 		return nil, v.not(Base64)
 	}
-	b, err := scan.Content(v.inside(), false)
+	b, err := scan.Content(v.Inside(), false)
 	if err != nil {
 		return nil, v.fail(err)
 	}

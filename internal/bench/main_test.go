@@ -47,18 +47,21 @@ type account struct{ URL, Username, Password string }
 // counts is how often each method was called.
 type counts struct{ One, Xen map[string]int }
 
-// simulate runs both simulators, with as many VMs in each as it is told.
+// fleets is how many VMs each simulator has.
+type fleets struct{ One, Xen int }
+
+// simulate runs both simulators, with the fleets that it is told.
 func simulate(in io.Reader, out io.Writer) error {
-	var n int
+	var n fleets
 	if err := json.NewDecoder(in).Decode(&n); err != nil {
 		return err
 	}
-	one, err := onesim.Start(onesim.Config{VMs: n})
+	one, err := onesim.Start(onesim.Config{VMs: n.One})
 	if err != nil {
 		return err
 	}
 	defer one.Close()
-	xen, err := xensim.Start(xensim.Config{VMs: n, Durations: &xensim.Durations{}})
+	xen, err := xensim.Start(xensim.Config{VMs: n.Xen, Durations: &xensim.Durations{}})
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type world struct {
 	b      *testing.B
 	sim    simulators
 	url    string // of the gateway
+	pid    int    // its own
 	relay  string // its URL; "" until startRelay
 	client *http.Client
 }
@@ -35,9 +36,14 @@ type world struct {
 // newWorld starts everything; env is further environment of the gateway's.
 func newWorld(b *testing.B, env ...string) *world {
 	b.Helper()
+	return newWorldOf(b, fleets{fleet, fleet}, env...)
+}
+
+func newWorldOf(b *testing.B, n fleets, env ...string) *world {
+	b.Helper()
 	w := &world{b: b, client: &http.Client{Transport: &http.Transport{DisableCompression: true}}}
 	b.Cleanup(w.client.CloseIdleConnections)
-	w.start("simulators", fleet, &w.sim)
+	w.start("simulators", n, &w.sim)
 	w.startGateway(env)
 	return w
 }
@@ -105,6 +111,7 @@ backends:
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = log
 	check(w.b, cmd.Start())
+	w.pid = cmd.Process.Pid
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	w.b.Cleanup(func() {

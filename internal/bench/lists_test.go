@@ -1,0 +1,288 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// list is a call whose reply is a whole fleet, and how it is made directly.
+type list struct {
+	backend string
+	fleet   func(n int) fleets
+	method  string
+	args    []any
+}
+
+var lists = []list{
+	{"one", func(n int) fleets { return fleets{One: n} }, "one.vmpool.info", []any{-2, -1, -1, -1}},
+	{"xen", func(n int) fleets { return fleets{Xen: n} }, "VM.get_all_records_where", []any{
+		`field "is_a_template" = "false" and field "is_a_snapshot" = "false" and field "is_control_domain" = "false"`,
+	}},
+}
+
+// BenchmarkStream is GET /vms as NDJSON beside reading the backend's own reply and throwing it away, in
+// turns. At its end it says how the time grows with the fleet (the slope of a straight line through the
+// logarithms: 1 is linear), and by how much the gateway's memory did at its most.
+func BenchmarkStream(b *testing.B) {
+	sizes := []int{1_000, 10_000, 100_000}
+	for _, l := range lists {
+		var took []time.Duration
+		var most []float64
+		for _, n := range sizes {
+			b.Run(fmt.Sprintf("%s-%d", l.backend, n), func(b *testing.B) {
+				t, peak := l.stream(newWorldOf(b, l.fleet(n)), n)
+				took, most = append(took, t), append(most, peak)
+			})
+		}
+		if len(took) < len(sizes) {
+			continue // only some were asked for
+		}
+		b.Run(l.backend+"-growth", func(b *testing.B) {
+			for b.Loop() {
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(slope(sizes, took), "slope")
+			b.ReportMetric((most[len(most)-1]-most[0])/(1<<20), "RSS-growth-MiB")
+		})
+	}
+}
+
+// stream measures one size. It gives the median time of the list, and the gateway's peak memory.
+func (l list) stream(w *world, n int) (time.Duration, float64) {
+	b, token, direct := w.b, w.login(l.backend), w.directly(l.backend)
+	var bytes int64
+	var whole, through, first, line []time.Duration
+	for range 2 { // neither the simulator nor the gateway is cold afterwards
+		_, _, bytes = l.direct(b, direct)
+		w.streamed(token, n)
+	}
+	for b.Loop() {
+		f, d, _ := l.direct(b, direct)
+		t, g := w.streamed(token, n)
+		whole, through, first, line = append(whole, d), append(through, g), append(first, f), append(line, t)
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(median(through))/float64(median(whole)), "gateway/direct")
+	b.ReportMetric(median(whole).Seconds()*1e3, "direct-ms")
+	b.ReportMetric(median(through).Seconds()*1e3, "gateway-ms")
+	b.ReportMetric(float64(bytes)/1e6/median(through).Seconds(), "backend-MB/s")
+	b.ReportMetric((median(line)-median(first)).Seconds()*1e3, "first-line-after-first-byte-ms")
+	peak := w.peak()
+	b.ReportMetric(peak/(1<<20), "peak-RSS-MiB")
+	return median(through), peak
+}
+
+// directly gives what calls a backend without the gateway.
+func (w *world) directly(backend string) *caller {
+	if backend == "one" {
+		return w.newOne()
+	}
+	return w.newXen()
+}
+
+// direct reads the backend's reply and throws it away: the time until its first byte, and its last.
+func (l list) direct(b *testing.B, c *caller) (first, whole time.Duration, size int64) {
+	begin := time.Now()
+	s, err := c.client.Open(b.Context(), l.method, append([]any{c.session}, l.args...)...)
+	check(b, err)
+	defer s.Close()
+	buffer := make([]byte, 256<<10)
+	for {
+		n, err := s.Read(buffer)
+		if size == 0 {
+			first = time.Since(begin)
+		}
+		size += int64(n)
+		if err == io.EOF {
+			return first, time.Since(begin), size
+		}
+		check(b, err)
+	}
+}
+
+// streamed reads the list as NDJSON: the time until its first line, and its last. Anything but n VMs
+// and a summary is fatal.
+func (w *world) streamed(token string, n int) (first, whole time.Duration) {
+	begin := time.Now()
+	req, err := http.NewRequestWithContext(w.b.Context(), http.MethodGet, w.url+"/vms", nil)
+	check(w.b, err)
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Accept", "application/x-ndjson")
+	resp, err := w.client.Do(req)
+	check(w.b, err)
+	defer resp.Body.Close()
+	r := bufio.NewReaderSize(resp.Body, 256<<10)
+	lines := 0
+	var last []byte
+	for {
+		line, err := r.ReadSlice('\n')
+		if err == io.EOF {
+			break
+		}
+		check(w.b, err)
+		if lines++; lines == 1 {
+			first = time.Since(begin)
+		}
+		if lines > n {
+			last = append(last, line...)
+		}
+	}
+	whole = time.Since(begin)
+	var end struct {
+		Summary *struct{ Count int }
+	}
+	if err := json.Unmarshal(last, &end); err != nil || end.Summary == nil || lines != n+1 {
+		w.b.Fatalf("%d lines for %d VMs, at last %.200s", lines, n, last)
+	}
+	return first, whole
+}
+
+var peakLine = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
+
+// peak is the most memory that the gateway has had, in bytes.
+func (w *world) peak() float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.pid))
+	check(w.b, err)
+	match := peakLine.FindSubmatch(text)
+	if match == nil {
+		w.b.Fatal("the system does not tell how much memory a process had")
+	}
+	kb, err := strconv.ParseFloat(string(match[1]), 64)
+	check(w.b, err)
+	return kb * 1024
+}
+
+// slope is that of the straight line nearest to the logarithms.
+func slope(sizes []int, took []time.Duration) float64 {
+	var x, y, xx, xy float64
+	n := float64(len(sizes))
+	for i := range sizes {
+		u, v := math.Log(float64(sizes[i])), math.Log(took[i].Seconds())
+		x, y, xx, xy = x+u, y+v, xx+u*u, xy+u*v
+	}
+	return (n*xy - x*y) / (n*xx - x*x)
+}
+
+// BenchmarkWarmList is a list that the mirror answers (Cache-Control: max-age) beside the same one that
+// the backend is asked for.
+func BenchmarkWarmList(b *testing.B) {
+	w := newWorld(b)
+	for _, l := range lists {
+		for _, c := range []struct{ name, path, accept string }{
+			{"page-100", "/vms?pageSize=100", "application/json"},
+			{"all-10000", "/vms", "application/x-ndjson"},
+		} {
+			b.Run(l.backend+"-"+c.name, func(b *testing.B) {
+				w := w.in(b)
+				w.warmList(w.login(l.backend), c.path, c.accept)
+			})
+		}
+	}
+}
+
+const maxAge = 300 // seconds: the mirror is to answer whenever it can
+
+func (w *world) warmList(token, path, accept string) {
+	b := w.b
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
+	for { // the first one starts the watcher
+		if _, age := w.list(token, path, accept, maxAge); age {
+			break
+		}
+		check(b, ctx.Err())
+		time.Sleep(100 * time.Millisecond)
+	}
+	var warm, cold []time.Duration
+	for b.Loop() {
+		t, age := w.list(token, path, accept, maxAge)
+		if !age {
+			b.Fatal("the mirror did not answer")
+		}
+		warm = append(warm, t)
+		if len(cold) < 5 {
+			t, _ := w.list(token, path, accept, 0)
+			cold = append(cold, t)
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(warm).Seconds()*1e3, "warm-ms")
+	b.ReportMetric(median(cold).Seconds()*1e3, "cold-ms")
+	b.ReportMetric(float64(median(warm))/float64(median(cold)), "warm/cold")
+}
+
+// list reads a list to its end, and reports whether the mirror answered.
+func (w *world) list(token, path, accept string, maxAge int) (took time.Duration, mirrored bool) {
+	begin := time.Now()
+	req, err := http.NewRequestWithContext(w.b.Context(), http.MethodGet, w.url+path, nil)
+	check(w.b, err)
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Accept", accept)
+	if maxAge > 0 {
+		req.Header.Set("Cache-Control", "max-age="+strconv.Itoa(maxAge))
+	}
+	resp, err := w.client.Do(req)
+	check(w.b, err)
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	check(w.b, err)
+	if resp.StatusCode != http.StatusOK {
+		w.b.Fatalf("%s: %s", path, resp.Status)
+	}
+	return time.Since(begin), resp.Header.Get("Age") != ""
+}
+
+// BenchmarkNotModified is a page that the client has already, and a single VM that it has.
+func BenchmarkNotModified(b *testing.B) {
+	w := newWorldOf(b, fleets{1_000, 10})
+	token := w.login("one")
+	vm := w.find(token, "one", "RUNNING", 1)[0]
+	for _, c := range []struct{ name, path string }{
+		{"page-100", "/vms?pageSize=100"}, {"vm", "/vms/" + vm},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			w := w.in(b)
+			tag := w.conditional(token, c.path, "", http.StatusOK)
+			var known, anew []time.Duration
+			for b.Loop() {
+				known = append(known, timed(func(int) { w.conditional(token, c.path, tag, http.StatusNotModified) }, 0))
+				anew = append(anew, timed(func(int) { w.conditional(token, c.path, "", http.StatusOK) }, 0))
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(micros(median(known)), "304-µs")
+			b.ReportMetric(micros(median(anew)), "200-µs")
+			b.ReportMetric(1e6/micros(median(known)), "304/s")
+			b.ReportMetric(1e6/micros(median(anew)), "200/s")
+		})
+	}
+}
+
+// conditional reads what the client may have, and gives its ETag.
+func (w *world) conditional(token, path, tag string, want int) string {
+	req, err := http.NewRequestWithContext(w.b.Context(), http.MethodGet, w.url+path, nil)
+	check(w.b, err)
+	req.Header.Set("Authorization", "Bearer "+token)
+	if tag != "" {
+		req.Header.Set("If-None-Match", tag)
+	}
+	resp, err := w.client.Do(req)
+	check(w.b, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	check(w.b, err)
+	if resp.StatusCode != want || want == http.StatusNotModified && len(bytes.TrimSpace(text)) > 0 {
+		w.b.Fatalf("%s: %s %.200s", path, resp.Status, text)
+	}
+	return resp.Header.Get("ETag")
+}

@@ -7,13 +7,14 @@ import (
 
 // What xapi derives from the fields of a class: reads, writes and listings.
 
-// recordOf is an object as get_record shows it.
-func (s *Server) recordOf(o *object) record {
-	out := make(record, len(o.vals))
-	for i, f := range o.class.fields {
-		out[i] = member{f.name, s.fieldOf(o, f)}
+// appendRecord writes an object as get_record shows it.
+func (s *Server) appendRecord(b []byte, o *object) []byte {
+	b = append(b, structHead...)
+	for _, f := range o.class.fields {
+		b = append(append(append(b, listedHead...), f.name...), "</name>"...)
+		b = append(appendValue(b, s.fieldOf(o, f)), "</member>"...)
 	}
-	return out
+	return append(b, structTail...)
 }
 
 // fieldOf reads a field; some follow from others and are worked out here.
@@ -39,7 +40,7 @@ func getRecord(c *call) (any, *Failure) {
 	if f != nil {
 		return nil, f
 	}
-	return c.s.recordOf(o), nil
+	return c.s.rowOf(o), nil
 }
 
 func getByUUID(c *call) (any, *Failure) {
@@ -68,11 +69,11 @@ func getAll(c *call) (any, *Failure) {
 	return c.refsWhere(func(*object) bool { return true }), nil
 }
 
-func (c *call) recordsWhere(keep func(*object) bool) record {
-	out := record{}
+func (c *call) recordsWhere(keep func(*object) bool) listing {
+	out := listing{}
 	for _, o := range c.s.db.tables[c.msg.class.name].sorted() {
 		if keep(o) {
-			out = append(out, member{o.ref, c.s.recordOf(o)})
+			out = append(out, listed{o.ref, o.uuid(), c.s.rowOf(o)})
 		}
 	}
 	return out

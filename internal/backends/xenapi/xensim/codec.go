@@ -112,50 +112,84 @@ func formatFloat(f float64) string {
 	return strconv.FormatFloat(f, 'g', -1, 64)
 }
 
-// appendValue writes v the way xapi does: strings and ints without a type tag.
+// encoder writes values one after the other; parts stand among its bytes as they are.
+type encoder struct {
+	done parts
+	b    []byte // what comes after done
+}
+
+func (e *encoder) text(s string) { e.b = append(e.b, s...) }
+
+func (e *encoder) part(p part) {
+	e.done = append(e.done, literal(e.b), p)
+	e.b = e.b[len(e.b):] // the next bytes go behind those, which nobody changes
+}
+
+func (e *encoder) whole() part { return append(e.done, literal(e.b)) }
+
+// value writes v the way xapi does: strings and ints without a type tag.
+func (e *encoder) value(v any) {
+	e.text("<value>")
+	switch v := v.(type) {
+	case part:
+		e.part(v)
+	case []any:
+		e.text("<array><data>")
+		for _, x := range v {
+			e.value(x)
+		}
+		e.text("</data></array>")
+	case record:
+		e.text("<struct>")
+		for _, m := range v {
+			e.text("<member><name>")
+			e.b = appendText(e.b, m.Name)
+			e.text("</name>")
+			e.value(m.Value)
+			e.text("</member>")
+		}
+		e.text("</struct>")
+	default:
+		e.b = appendPlain(e.b, v)
+	}
+	e.text("</value>")
+}
+
+// appendValue is for values without a part in them.
 func appendValue(b []byte, v any) []byte {
-	b = append(b, "<value>"...)
+	e := encoder{b: b}
+	e.value(v)
+	return e.b
+}
+
+// appendPlain writes what holds no other values.
+func appendPlain(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case string:
-		b = appendText(b, v)
+		return appendText(b, v)
 	case int64:
-		b = strconv.AppendInt(b, v, 10)
+		return strconv.AppendInt(b, v, 10)
 	case bool:
 		if v {
-			b = append(b, "<boolean>1</boolean>"...)
-		} else {
-			b = append(b, "<boolean>0</boolean>"...)
+			return append(b, "<boolean>1</boolean>"...)
 		}
+		return append(b, "<boolean>0</boolean>"...)
 	case float64:
-		b = append(append(append(b, "<double>"...), formatFloat(v)...), "</double>"...)
+		return append(append(append(b, "<double>"...), formatFloat(v)...), "</double>"...)
 	case time.Time:
-		b = append(v.UTC().AppendFormat(append(b, "<dateTime.iso8601>"...), dateLayout), "</dateTime.iso8601>"...)
+		return append(v.UTC().AppendFormat(append(b, "<dateTime.iso8601>"...), dateLayout), "</dateTime.iso8601>"...)
 	case localTime:
-		b = append(append(append(b, "<dateTime.iso8601>"...), v...), "</dateTime.iso8601>"...)
+		return append(append(append(b, "<dateTime.iso8601>"...), v...), "</dateTime.iso8601>"...)
 	case counter:
-		b = append(strconv.AppendInt(append(b, "<i4>"...), int64(v), 10), "</i4>"...)
+		return append(strconv.AppendInt(append(b, "<i4>"...), int64(v), 10), "</i4>"...)
 	case []string:
 		b = append(b, "<array><data>"...)
 		for _, e := range v {
 			b = append(appendText(append(b, "<value>"...), e), "</value>"...)
 		}
-		b = append(b, "</data></array>"...)
-	case []any:
-		b = append(b, "<array><data>"...)
-		for _, e := range v {
-			b = appendValue(b, e)
-		}
-		b = append(b, "</data></array>"...)
-	case record:
-		b = append(b, "<struct>"...)
-		for _, m := range v {
-			b = appendText(append(b, "<member><name>"...), m.Name)
-			b = appendValue(append(b, "</name>"...), m.Value)
-			b = append(b, "</member>"...)
-		}
-		b = append(b, "</struct>"...)
+		return append(b, "</data></array>"...)
 	}
-	return append(b, "</value>"...)
+	return b
 }
 
 const (
@@ -163,15 +197,19 @@ const (
 	replyTail = `</param></params></methodResponse>`
 )
 
-func encodeReply(v any) []byte {
-	return append(appendValue([]byte(replyHead), v), replyTail...)
+func encodeReply(v any) part {
+	var e encoder
+	e.text(replyHead)
+	e.value(v)
+	e.text(replyTail)
+	return e.whole()
 }
 
-func encodeSuccess(v any) []byte {
+func encodeSuccess(v any) part {
 	return encodeReply(record{{"Status", "Success"}, {"Value", v}})
 }
 
-func encodeFailure(f *Failure) []byte {
+func encodeFailure(f *Failure) part {
 	return encodeReply(record{{"Status", "Failure"}, {"ErrorDescription", append([]string{f.Code}, f.Params...)}})
 }
 

@@ -1,6 +1,7 @@
 package xensim
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ type object struct {
 	ref               string
 	vals              []any
 	created, modified int64 // generations, for events
+	row               *row  // how it was shown last; may be out of date
 }
 
 func (o *object) get(name string) any {
@@ -38,17 +40,27 @@ type table struct {
 	class  *class
 	byRef  map[string]*object
 	byUUID map[string]*object
-	latest int64 // generation of the newest change
+	latest int64     // generation of the newest change
+	order  []*object // what sorted returned, until an object comes or goes
+
+	sources []*table // those that its records follow from too
 }
 
-// sorted lists the rows as xapi does, by falling reference.
-func (t *table) sorted() []*object {
-	out := make([]*object, 0, len(t.byRef))
-	for _, o := range t.byRef {
-		out = append(out, o)
+// sourcesLatest is the generation of the newest change that records here can show.
+func (t *table) sourcesLatest() int64 {
+	latest := t.latest
+	for _, x := range t.sources {
+		latest = max(latest, x.latest)
 	}
-	slices.SortFunc(out, func(a, b *object) int { return strings.Compare(b.ref, a.ref) })
-	return out
+	return latest
+}
+
+// sorted lists the rows as xapi does, by falling reference. The caller must not change the list.
+func (t *table) sorted() []*object {
+	if t.order == nil {
+		t.order = slices.SortedFunc(maps.Values(t.byRef), func(a, b *object) int { return strings.Compare(b.ref, a.ref) })
+	}
+	return t.order
 }
 
 type tombstone struct {
@@ -62,7 +74,14 @@ type database struct {
 	inverse    map[string]inverse // "VBD.VM" → VM.VBDs
 	generation int64
 	deleted    []tombstone
-	watchers   chan struct{} // closed at the next change; nil while nobody watches
+	watchers   chan struct{}   // closed at the next change; nil while nobody watches
+	filling    map[mirror]bool // while the database is filled: the sets that are not sorted yet; nil afterwards
+}
+
+// mirror is one of the sets that inverses tells of.
+type mirror struct {
+	owner *object
+	field string
 }
 
 // inverse is a set of references that mirrors the single references pointing back at it.
@@ -83,7 +102,15 @@ func inverses() map[string]inverse {
 func newDatabase(sc *schema) *database {
 	db := &database{tables: map[string]*table{}, inverse: inverses()}
 	for name, cl := range sc.classes {
-		db.tables[name] = &table{class: cl, byRef: map[string]*object{}, byUUID: map[string]*object{}}
+		cl.table = &table{class: cl, byRef: map[string]*object{}, byUUID: map[string]*object{}}
+		db.tables[name] = cl.table
+	}
+	for name, others := range sources() {
+		for _, other := range others {
+			if t := db.tables[other]; t != nil && db.tables[name] != nil {
+				db.tables[name].sources = append(db.tables[name].sources, t)
+			}
+		}
 	}
 	return db
 }
@@ -98,7 +125,7 @@ func (db *database) find(class, ref string) *object {
 // mark notes that the object changed.
 func (db *database) mark(o *object) {
 	o.modified = db.touch()
-	db.tables[o.class.name].latest = o.modified
+	o.class.table.latest = o.modified
 }
 
 func (db *database) touch() int64 {
@@ -122,15 +149,8 @@ func (db *database) changes() <-chan struct{} {
 func (db *database) add(class, ref, uuid string, values record) *object {
 	t := db.tables[class]
 	g := db.touch()
-	o := &object{class: t.class, ref: ref, vals: make([]any, len(t.class.fields)), created: g, modified: g}
-	for i, f := range t.class.fields {
-		o.vals[i] = f.dflt
-		if f.typ.kind == "ref" && f.dflt == "" {
-			o.vals[i] = nullRef
-		}
-	}
-	t.byRef[ref] = o
-	t.byUUID[uuid] = o
+	o := &object{class: t.class, ref: ref, vals: slices.Clone(t.class.defaults), created: g, modified: g}
+	t.byRef[ref], t.byUUID[uuid], t.order = o, o, nil
 	db.set(o, "uuid", uuid)
 	for _, m := range values {
 		db.set(o, m.Name, m.Value)
@@ -156,18 +176,44 @@ func (db *database) set(o *object, name string, v any) {
 }
 
 func (db *database) link(inv inverse, to any, ref string) {
-	if owner := db.find(inv.class, asString(to)); owner != nil {
-		refs := owner.strs(inv.field)
-		if at, found := slices.BinarySearchFunc(refs, ref, func(a, b string) int { return strings.Compare(b, a) }); !found {
-			db.set(owner, inv.field, slices.Insert(slices.Clone(refs), at, ref))
-		}
+	owner := db.find(inv.class, asString(to))
+	if owner == nil {
+		return
+	}
+	refs := owner.strs(inv.field)
+	if db.filling != nil {
+		db.filling[mirror{owner, inv.field}] = true
+		db.set(owner, inv.field, append(refs, ref))
+		return
+	}
+	if at, found := slices.BinarySearchFunc(refs, ref, falling); !found {
+		db.set(owner, inv.field, slices.Insert(slices.Clone(refs), at, ref))
 	}
 }
 
 func (db *database) unlink(inv inverse, from any, ref string) {
-	if owner := db.find(inv.class, asString(from)); owner != nil {
-		db.set(owner, inv.field, slices.DeleteFunc(slices.Clone(owner.strs(inv.field)), func(r string) bool { return r == ref }))
+	owner := db.find(inv.class, asString(from))
+	if owner == nil {
+		return
 	}
+	refs := owner.strs(inv.field)
+	if last := len(refs) - 1; db.filling != nil && last >= 0 && refs[last] == ref {
+		db.set(owner, inv.field, refs[:last])
+		return
+	}
+	db.set(owner, inv.field, slices.DeleteFunc(slices.Clone(refs), func(r string) bool { return r == ref }))
+}
+
+func falling(a, b string) int { return strings.Compare(b, a) }
+
+// fill runs f, which adds many objects. Sets of 100,000 references that grow by one are sorted once, at the end.
+func (db *database) fill(f func()) {
+	db.filling = map[mirror]bool{}
+	f()
+	for m := range db.filling {
+		slices.SortFunc(m.owner.strs(m.field), falling)
+	}
+	db.filling = nil
 }
 
 func asString(v any) string { s, _ := v.(string); return s }
@@ -181,7 +227,9 @@ func (db *database) remove(o *object) {
 	}
 	delete(t.byRef, o.ref)
 	delete(t.byUUID, o.uuid())
-	db.deleted = append(db.deleted, tombstone{strings.ToLower(o.class.name), o.ref, o.created, db.touch()})
+	t.order = nil
+	t.latest = db.touch()
+	db.deleted = append(db.deleted, tombstone{strings.ToLower(o.class.name), o.ref, o.created, t.latest})
 	if len(db.deleted) > maxTombstones {
 		db.deleted = slices.Clone(db.deleted[len(db.deleted)-maxTombstones/2:])
 	}

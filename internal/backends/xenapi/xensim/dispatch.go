@@ -69,14 +69,18 @@ func (c *call) object(class string, i int) (*object, *Failure) {
 func (c *call) self() (*object, *Failure) { return c.object(c.msg.class.name, 0) }
 
 // dispatch answers one request. The order of the checks is that of xapi: name, number of arguments,
-// session, this host's role in the pool, types of arguments, permission, and only then the objects.
-func (s *Server) dispatch(mc methodCall, onSlave bool) (reply []byte) {
+// session, this host's role in the pool, types of arguments, permission, and only then the objects. List, if
+// there is one, spoils the answer.
+func (s *Server) dispatch(mc methodCall, onSlave bool, list *List) part {
 	if mc.method == "system.listMethods" {
 		return encodeReply(s.methodNames())
 	}
 	v, f := s.answer(mc, onSlave)
 	if f != nil {
 		return encodeFailure(f)
+	}
+	if list != nil {
+		v = list.apply(v)
 	}
 	return encodeSuccess(v)
 }

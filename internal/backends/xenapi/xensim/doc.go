@@ -20,6 +20,7 @@
 //	server.go      Start, Config, Server
 //	http.go        connections, HTTP as xapi speaks it
 //	codec.go       XML-RPC
+//	reply.go       how the records of 100,000 VMs are kept and sent
 //	schema.go      the data model; schema.txt, release.go
 //	db.go          objects and references
 //	dispatch.go    from a request to a handler: checks, arguments, roles

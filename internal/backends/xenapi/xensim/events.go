@@ -88,7 +88,7 @@ func (s *Server) eventsSince(subs subscriptions, since int64) []event {
 func (s *Server) eventRecord(e event, timestamp string) record {
 	r := record{{"id", strconv.FormatInt(e.id, 10)}, {"timestamp", timestamp}, {"class", e.class}, {"operation", e.operation}, {"ref", e.ref}}
 	if e.object != nil {
-		r = append(r, member{"snapshot", s.recordOf(e.object)})
+		r = append(r, member{"snapshot", s.rowOf(e.object)})
 	}
 	return r
 }

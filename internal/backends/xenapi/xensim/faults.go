@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Fault is something that goes wrong with a call. Delay may stand alone or before any of the others, of
-// which only one counts, in the order in which they stand here.
+// Fault is something that goes wrong with a call. Of Code, Garbage and Status only one counts, in the order
+// in which they stand here; they replace the answer. The others leave it, and may be combined: Delay, List,
+// Hold and Cut.
 type Fault struct {
 	// Method as it is sent, "Async.VM.start", or without "Async."; "" is any.
 	Method string
@@ -24,9 +25,27 @@ type Fault struct {
 	// Status and HTML are an HTTP response of a proxy, say; the call is not done.
 	Status int
 	HTML   string
+	// List is what becomes of the records in the answer.
+	List *List
+	// Hold, once HoldAt bytes of the response are sent (headers count), lets it wait until Hold is closed, or
+	// the pool is.
+	Hold   <-chan struct{}
+	HoldAt int
 	// Cut ends the connection after CutAfter bytes of the response (headers count). The call is done.
 	Cut      bool
 	CutAfter int
+}
+
+// List is what becomes of the records in an answer, of whatever class. An object is named by its uuid; one
+// that is not in the answer is no matter. Damaged and Padded are also for get_record and for snapshots in
+// events, the others for get_all_records and get_all_records_where.
+type List struct {
+	Empty    bool              // none of them
+	Reversed bool              // by rising reference
+	Swapped  bool              // each pair of neighbours changes places: neither rising nor falling
+	Twice    []string          // these once more, after all others
+	Damaged  map[string]string // bytes put before the object's name_label as they are, such as "\xff" or "\x01"
+	Padded   map[string]int    // its other_config gets a member "padding" of so many bytes, which are never held in memory
 }
 
 type failure struct {
@@ -115,6 +134,21 @@ func (s *Server) CallCounts() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.calls)
+}
+
+// Bytes is how much was sent in answer to the method, as it was sent, headers included and as far as it got;
+// "" is in all.
+func (s *Server) Bytes(method string) int64 {
+	s.traffic.Lock()
+	defer s.traffic.Unlock()
+	if method != "" {
+		return s.traffic.sent[method]
+	}
+	n := int64(0)
+	for _, one := range s.traffic.sent {
+		n += one
+	}
+	return n
 }
 
 // Sessions is how many sessions are open.

@@ -76,7 +76,7 @@ func (s *Server) demoRecord(spec VMSpec) record {
 	if spec.VCPUs == 0 {
 		spec.VCPUs = 1
 	}
-	domainType, policy, boot := "hvm", "BIOS order", record{{"order", "cdn"}, {"firmware", "bios"}}
+	domainType, policy, boot := "hvm", "BIOS order", s.guest.boot
 	if spec.PV {
 		domainType, policy, boot = "pv", "", record{}
 	}
@@ -97,7 +97,7 @@ func (s *Server) demoRecord(spec VMSpec) record {
 		{"memory_static_min", spec.Memory / 2}, {"VCPUs_max", spec.VCPUs}, {"VCPUs_at_startup", spec.VCPUs},
 		{"actions_after_shutdown", "destroy"}, {"actions_after_reboot", "restart"}, {"actions_after_crash", "restart"},
 		{"HVM_boot_policy", policy}, {"HVM_boot_params", boot}, {"domain_type", domainType}, {"generation_id", ""}, {"hardware_platform_version", int64(2)},
-		{"platform", record{{"acpi", "1"}, {"apic", "true"}, {"pae", "true"}, {"nx", "true"}, {"viridian", "false"}, {"hpet", "true"}, {"timeoffset", "0"}}},
+		{"platform", s.guest.platform},
 		{"other_config", other}, {"xenstore_data", xenstore}, {"tags", append([]string{}, spec.Tags...)}, {"blocked_operations", blocked},
 	}
 }
@@ -354,6 +354,7 @@ func (s *Server) renewReferences() {
 	for _, t := range s.db.tables {
 		old := t.sorted()
 		clear(t.byRef)
+		t.order = nil
 		for _, o := range old {
 			s.db.deleted = append(s.db.deleted, tombstone{strings.ToLower(o.class.name), o.ref, o.created, s.db.touch()})
 			o.ref = swap(o.ref)

@@ -7,7 +7,7 @@ import (
 
 // hosts lists the pool's hosts, the coordinator first.
 func (s *Server) hosts() []*object {
-	out := s.db.tables["host"].sorted()
+	out := slices.Clone(s.db.tables["host"].sorted())
 	slices.SortStableFunc(out, func(a, b *object) int {
 		switch s.coordinator {
 		case a.ref:

@@ -2,7 +2,6 @@ package xensim
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -60,21 +59,14 @@ func (s *Server) serve(conn net.Conn, slave bool) {
 		switch {
 		case errors.As(err, &refused):
 			refused.close = true
-			_, _ = conn.Write(refused.bytes()) // the connection ends either way
+			_ = s.send(conn, refused) // the connection ends either way
 			return
 		case err != nil:
 			return
 		}
 		resp := s.respond(req, slave)
 		resp.close = resp.close || !req.keepAlive
-		out := resp.bytes()
-		if resp.raw != nil {
-			out = resp.raw
-		}
-		if resp.cut {
-			out = out[:min(len(out), resp.cutAfter)]
-		}
-		if _, err := conn.Write(out); err != nil || resp.close || resp.cut {
+		if err := s.send(conn, resp); err != nil || resp.close {
 			return
 		}
 	}
@@ -88,37 +80,121 @@ type request struct {
 
 // response is also an error: one that refuses a request before it is read.
 type response struct {
-	status   int
-	reason   string
-	headers  []string
-	body     []byte
-	close    bool
-	raw      []byte // sent instead of everything else
-	cut      bool
-	cutAfter int
+	status  int
+	reason  string
+	headers []string
+	body    part // nil is none
+	close   bool
+	raw     []byte // sent instead of everything else
+	lost    bool   // nothing is sent
+
+	method string // "" when none was understood
+	fault  *Fault // what spoils it on its way
 }
 
 func (r *response) Error() string { return r.reason }
 
-func (r *response) bytes() []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", r.status, r.reason)
-	fmt.Fprintf(&b, "content-length: %d\r\n", len(r.body))
+// parts are the bytes to send.
+func (r *response) parts() parts {
+	switch {
+	case r.lost:
+		return nil
+	case r.raw != nil:
+		return parts{literal(r.raw)}
+	case r.body == nil:
+		return parts{literal(r.head(0))}
+	}
+	return parts{literal(r.head(r.body.size())), r.body}
+}
+
+func (r *response) head(length int) []byte {
 	connection := "keep-alive"
 	if r.close {
 		connection = "close"
 	}
-	fmt.Fprintf(&b, "connection: %s\r\ncache-control: no-cache, no-store\r\n", connection)
+	b := fmt.Appendf(nil, "HTTP/1.1 %d %s\r\ncontent-length: %d\r\nconnection: %s\r\ncache-control: no-cache, no-store\r\n",
+		r.status, r.reason, length, connection)
 	for _, h := range r.headers {
-		b.WriteString(h + "\r\n")
+		b = append(append(b, h...), "\r\n"...)
 	}
-	b.WriteString("\r\n")
-	b.Write(r.body)
-	return b.Bytes()
+	return append(b, "\r\n"...)
+}
+
+// sendBuffer is how much of a long reply is put together before it is written.
+const sendBuffer = 256 << 10
+
+// send writes a response, or as much of it as an injected fault lets through; then it returns an error.
+func (s *Server) send(conn net.Conn, r *response) error {
+	o := &outlet{s: s, conn: conn, method: r.method}
+	if r.fault != nil {
+		o.fault = *r.fault
+	}
+	out := r.parts()
+	w := sink{bufio.NewWriterSize(o, min(sendBuffer, out.size()))}
+	out.write(w)
+	err := w.Flush()
+	if err == nil && (r.lost || o.fault.Cut) {
+		err = errCut // also where the reply was shorter than that
+	}
+	return err
+}
+
+// outlet is the way of one response to its connection: it counts the bytes, waits where it is held up, and ends where it is
+// cut.
+type outlet struct {
+	s      *Server
+	conn   net.Conn
+	method string
+	fault  Fault
+	sent   int
+}
+
+var errCut = errors.New("cut on purpose")
+
+func (o *outlet) Write(b []byte) (int, error) {
+	written := 0
+	if o.fault.Hold != nil && o.sent+len(b) > o.fault.HoldAt {
+		n, err := o.pass(b[:max(0, o.fault.HoldAt-o.sent)])
+		if written = n; err != nil {
+			return written, err
+		}
+		o.wait()
+	}
+	n, err := o.pass(b[written:])
+	return written + n, err
+}
+
+// wait lasts until the fault's owner, or the end of the toolstack.
+func (o *outlet) wait() {
+	o.s.mu.Lock()
+	done := o.s.done
+	o.s.mu.Unlock()
+	select {
+	case <-o.fault.Hold:
+	case <-done:
+	}
+	o.fault.Hold = nil
+}
+
+// pass writes up to the cut.
+func (o *outlet) pass(b []byte) (int, error) {
+	cut := o.fault.Cut && o.sent+len(b) > o.fault.CutAfter
+	if cut {
+		b = b[:max(0, o.fault.CutAfter-o.sent)]
+	}
+	n, err := o.conn.Write(b)
+	o.sent += n
+	o.s.traffic.Lock()
+	o.s.traffic.sent[o.method] += int64(n)
+	o.s.traffic.Unlock()
+	if err == nil && cut {
+		err = errCut
+	}
+	return n, err
 }
 
 func page(status int, reason, body string) *response {
-	return &response{status: status, reason: reason, headers: []string{"content-type: text/html"}, body: []byte("<html><body>" + body + "</body></html>"), close: true}
+	return &response{status: status, reason: reason, headers: []string{"content-type: text/html"}, body: literal("<html><body>" + body + "</body></html>"), close: true}
 }
 
 // crash is the page for whatever xapi did not expect, with the exception in it.
@@ -204,27 +280,26 @@ func (s *Server) respond(req *request, slave bool) *response {
 	if err != nil {
 		return crash(err.Error())
 	}
-	ok := &response{status: 200, reason: "OK", headers: append([]string{"content-type: text/xml"}, cors...)}
+	ok := &response{status: 200, reason: "OK", headers: append([]string{"content-type: text/xml"}, cors...), method: call.method}
 	fault := s.noteCall(call.method)
 	if fault == nil {
-		ok.body = s.dispatch(call, slave)
+		ok.body = s.dispatch(call, slave, nil)
 		return ok
 	}
 	if f := s.delay(fault); f != nil {
-		return &response{cut: true}
+		return &response{lost: true}
 	}
 	switch {
 	case fault.Code != "":
 		ok.body = encodeFailure(fail(fault.Code, fault.Params...))
 		return ok
 	case fault.Garbage != nil:
-		return &response{raw: fault.Garbage, close: true}
+		return &response{raw: fault.Garbage, close: true, method: call.method}
 	case fault.Status != 0:
 		resp := page(fault.Status, "Fault", "")
-		resp.body = []byte(fault.HTML)
+		resp.body, resp.method = literal(fault.HTML), call.method
 		return resp
 	}
-	ok.body = s.dispatch(call, slave)
-	ok.cut, ok.cutAfter = fault.Cut, fault.CutAfter
+	ok.body, ok.fault = s.dispatch(call, slave, fault.List), fault
 	return ok
 }

@@ -219,7 +219,7 @@ func (r *replay) missing() {
 		r.s.refreshOverhead(vm)
 		if spec.Name == "halted-02" { // had run before
 			db.set(vm, "platform", vm.fields("platform").with("device-model", "qemu-upstream-compat"))
-			db.set(vm, "bios_strings", guestBIOS())
+			db.set(vm, "bios_strings", r.s.guest.bios)
 		}
 		if state == "Running" {
 			db.set(vm, "resident_on", r.s.hosts()[1-spec.Host].ref)

@@ -64,6 +64,8 @@ type class struct {
 	index    map[string]*field
 	messages map[string]*message
 	named    bool
+	defaults []any  // of its fields
+	table    *table // its objects
 }
 
 type schema struct {
@@ -184,7 +186,10 @@ func (cl *class) addField(words []string, rel release) error {
 			}
 		}
 	}
-	cl.fields = append(cl.fields, f)
+	if typ.kind == "ref" && f.dflt == "" {
+		f.dflt = nullRef
+	}
+	cl.fields, cl.defaults = append(cl.fields, f), append(cl.defaults, f.dflt)
 	cl.index[f.name] = f
 	return nil
 }

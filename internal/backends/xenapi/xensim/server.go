@@ -2,6 +2,8 @@ package xensim
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -69,6 +71,7 @@ type Server struct {
 	durations          Durations
 	release            release
 	rules              *operationRules
+	guest              guest
 	listeners          []*listener
 	coordinatorAddress string
 
@@ -91,11 +94,17 @@ type Server struct {
 	faults         []*Fault
 	failures       []failure
 	calls          map[string]int
+	packer         packer
 	done           chan struct{} // closed when the toolstack stops
 	connections    map[net.Conn]struct{}
 	closed         bool
 
 	work sync.WaitGroup // connections and tasks
+
+	traffic struct {
+		sync.Mutex
+		sent map[string]int64 // bytes, by method
+	}
 }
 
 // Start makes the pool and begins to listen.
@@ -124,12 +133,14 @@ func newServer(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("xensim: %w", err)
 	}
 	s := &Server{
-		clock: cfg.Clock, durations: DefaultDurations(), release: rel, rules: newOperationRules(rel.old),
+		clock: cfg.Clock, durations: DefaultDurations(), release: rel, rules: newOperationRules(rel.old), guest: newGuest(),
 		schema: sc, db: newDatabase(sc), users: slices.Clone(cfg.Users), random: rand.New(rand.NewPCG(1, 2)),
 		used: map[string]int64{}, roleOf: map[string]string{}, localSession: map[string]bool{},
 		registrations: map[string]*registration{}, running: map[string]*runningTask{}, calls: map[string]int{},
-		done: make(chan struct{}), connections: map[net.Conn]struct{}{},
+		packer: packer{bases: map[baseKey][]byte{}},
+		done:   make(chan struct{}), connections: map[net.Conn]struct{}{},
 	}
+	s.traffic.sent = map[string]int64{}
 	if s.clock == nil {
 		s.clock = wallClock{}
 	}
@@ -147,7 +158,7 @@ func newServer(cfg Config) (*Server, error) {
 	if cfg.Hosts < 0 || cfg.VMs < 0 {
 		return nil, errors.New("xensim: the numbers of hosts and VMs cannot be negative")
 	}
-	s.buildPool(cfg)
+	s.db.fill(func() { s.buildPool(cfg) })
 	return s, nil
 }
 
@@ -291,8 +302,17 @@ func (s *Server) Restart() {
 }
 
 func (s *Server) newUUID() string {
-	a, b := s.random.Uint64(), s.random.Uint64()
-	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", uint32(a), uint16(a>>32), uint16(a>>48), uint16(b), b>>16)
+	var raw [16]byte
+	binary.BigEndian.PutUint64(raw[:8], s.random.Uint64())
+	binary.BigEndian.PutUint64(raw[8:], s.random.Uint64())
+	b := make([]byte, 0, 36)
+	for i, group := range [...][]byte{raw[:4], raw[4:6], raw[6:8], raw[8:10], raw[10:]} {
+		if i > 0 {
+			b = append(b, '-')
+		}
+		b = hex.AppendEncode(b, group)
+	}
+	return string(b)
 }
 
 func (s *Server) newRef() string { return "OpaqueRef:" + s.newUUID() }

@@ -62,9 +62,16 @@ func (s *Server) finishTask(o *object, t *runningTask, v any, f *Failure) {
 		s.db.set(o, "error_info", append([]string{f.Code}, f.Params...))
 		s.db.set(o, "status", "failure")
 	default:
-		s.db.set(o, "result", string(appendValue(nil, v)))
+		s.db.set(o, "result", resultText(v))
 		s.db.set(o, "status", "success")
 	}
+}
+
+// resultText is a result as a task holds it.
+func resultText(v any) string {
+	var e encoder
+	e.value(v)
+	return string(bytesOf(e.whole()))
 }
 
 // dropOldTasks forgets finished tasks that are too old or too many.

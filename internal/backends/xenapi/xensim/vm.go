@@ -118,12 +118,12 @@ func (s *Server) bringUp(vm *object, host string, state string) {
 	db.set(vm, "scheduled_to_be_resident_on", nullRef)
 	db.set(vm, "domid", s.domains)
 	db.set(vm, "memory_target", vm.num("memory_dynamic_max"))
-	db.set(vm, "last_boot_CPU_flags", record{{"vendor", "GenuineIntel"}, {"features", ""}})
+	db.set(vm, "last_boot_CPU_flags", s.guest.cpu)
 	if vm.str("domain_type") != "pv" {
 		db.set(vm, "platform", vm.fields("platform").with("device-model", "qemu-upstream-compat"))
 	}
 	if len(vm.fields("bios_strings")) == 0 {
-		db.set(vm, "bios_strings", guestBIOS())
+		db.set(vm, "bios_strings", s.guest.bios)
 	}
 	if m := db.find("VM_metrics", vm.str("metrics")); m != nil {
 		db.set(m, "VCPUs_number", vm.num("VCPUs_at_startup"))
@@ -152,26 +152,36 @@ func (s *Server) greetAgent(vm *object) {
 		return
 	}
 	ip := fmt.Sprintf("10.%d.%d.%d", s.domains>>16&255, s.domains>>8&255, s.domains&255)
-	db.set(gm, "os_version", record{{"name", "Debian GNU/Linux 12 (bookworm)"}, {"uname", "6.1.0-18-amd64"}, {"distro", "debian"}, {"major", "12"}, {"minor", "5"}})
-	db.set(gm, "PV_drivers_version", record{{"major", "7"}, {"minor", "30"}, {"micro", "0"}, {"build", "15"}})
+	db.set(gm, "os_version", s.guest.os)
+	db.set(gm, "PV_drivers_version", s.guest.drivers)
 	db.set(gm, "PV_drivers_up_to_date", true)
 	db.set(gm, "PV_drivers_detected", true)
 	db.set(gm, "networks", record{{"0/ipv6/0", "fe80::216:3eff:fe00:1"}, {"0/ip", ip}, {"0/ipv4/0", ip}})
-	db.set(gm, "other", record{{"feature-poweroff", "1"}, {"feature-reboot", "1"}, {"feature-shutdown", "1"}, {"feature-suspend", "1"},
-		{"feature-vcpu-hotplug", "1"}, {"feature-balloon", "1"}})
+	db.set(gm, "other", s.guest.features)
 }
 
-func guestBIOS() record {
-	out := record{}
+// guest is what is the same of all guests. Records are never changed in place, so that all VMs share these.
+type guest struct{ bios, cpu, os, drivers, features, platform, boot record }
+
+func newGuest() guest {
+	g := guest{
+		cpu:     record{{"vendor", "GenuineIntel"}, {"features", ""}},
+		os:      record{{"name", "Debian GNU/Linux 12 (bookworm)"}, {"uname", "6.1.0-18-amd64"}, {"distro", "debian"}, {"major", "12"}, {"minor", "5"}},
+		drivers: record{{"major", "7"}, {"minor", "30"}, {"micro", "0"}, {"build", "15"}},
+		features: record{{"feature-poweroff", "1"}, {"feature-reboot", "1"}, {"feature-shutdown", "1"}, {"feature-suspend", "1"},
+			{"feature-vcpu-hotplug", "1"}, {"feature-balloon", "1"}},
+		platform: record{{"acpi", "1"}, {"apic", "true"}, {"pae", "true"}, {"nx", "true"}, {"viridian", "false"}, {"hpet", "true"}, {"timeoffset", "0"}},
+		boot:     record{{"order", "cdn"}, {"firmware", "bios"}},
+	}
 	for _, line := range strings.Split(`bios-vendor=Xen bios-version= system-manufacturer=Xen system-product-name=HVM\sdomU system-version=
 system-serial-number= baseboard-manufacturer= baseboard-product-name= baseboard-version= baseboard-serial-number= baseboard-asset-tag=
 baseboard-location-in-chassis= enclosure-asset-tag= hp-rombios= oem-1=Xen oem-2=MS_VM_CERT/SHA1/bdbeb6e0a816d43fa6d3fe8aaef04c2bad9d3e3d`, "\n") {
 		for _, pair := range strings.Fields(line) {
 			k, v, _ := strings.Cut(pair, "=")
-			out = append(out, member{k, strings.ReplaceAll(v, `\s`, " ")})
+			g.bios = append(g.bios, member{k, strings.ReplaceAll(v, `\s`, " ")})
 		}
 	}
-	return out
+	return g
 }
 
 // takeDown removes the domain. The guest metrics stay, as what was last known; a suspended VM keeps its
@@ -415,7 +425,7 @@ func getBootRecord(c *call) (any, *Failure) {
 	if f != nil {
 		return nil, f
 	}
-	return c.operate(vm, "get_boot_record", 0, func() (any, *Failure) { return c.s.recordOf(vm), nil })
+	return c.operate(vm, "get_boot_record", 0, func() (any, *Failure) { return c.s.rowOf(vm), nil })
 }
 
 func assertOperationValid(c *call) (any, *Failure) {

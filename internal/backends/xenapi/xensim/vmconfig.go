@@ -149,7 +149,7 @@ func setShadowMultiplier(c *call) (any, *Failure) {
 // setBIOSStrings fills what is not given with the usual values.
 func setBIOSStrings(c *call) (any, *Failure) {
 	return c.change(func(o *object) *Failure {
-		out := guestBIOS()
+		out := slices.Clone(c.s.guest.bios)
 		for i, m := range out {
 			if v, given := c.dict(1).get(m.Name); given {
 				out[i].Value = v

@@ -661,19 +661,3 @@ func FuzzDecodeCall(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkGetAllRecords(b *testing.B) {
-	s, err := newServer(Config{VMs: 5000, Durations: &Durations{}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	v, failed := s.login(s.findMessage("session.login_with_password"), []any{"root", "xenroot"}, false)
-	if failed != nil {
-		b.Fatal(failed)
-	}
-	for b.Loop() {
-		if reply := s.dispatch(methodCall{"VM.get_all_records", []any{v}}, false); len(reply) < 30_000_000 {
-			b.Fatalf("%d bytes", len(reply))
-		}
-	}
-}

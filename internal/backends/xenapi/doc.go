@@ -3,6 +3,9 @@
 // the VM class ([Driver.Do]), members as fields (members.go), states, error codes and records as the
 // tables in this folder have them.
 //
+// Lists and events are read while they arrive (answer.go): one record at a time becomes a VM by the rows
+// of one table (fields.go), the same as for single reads, and only by the rows that somebody asked for.
+//
 // What it keeps: which pool member is the coordinator, the release last seen, and which reference
 // stands for which uuid. It keeps nothing per user. HTTP and XML are left to the wire package, what
 // a problem looks like to the handlers.

@@ -173,7 +173,7 @@ func exchange(ctx context.Context, c *wire.Client, method string, args []any) (s
 		return scan.Value{}, 0, err
 	}
 	v, err := unwrap(method, reply)
-	return v, int64(reply.Size()), err
+	return v, reply.Size(), err
 }
 
 // unwrap takes XenAPI's envelope off: {Status: Success, Value} or {Status: Failure, ErrorDescription:

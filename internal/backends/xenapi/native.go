@@ -38,7 +38,7 @@ func (n *names) record(ctx context.Context, v scan.Value) (map[string]any, error
 		name := string(p.Name)
 		value, err := n.nativeMember(ctx, name, p.Value)
 		if err != nil {
-			return nil, blame(name, err)
+			return nil, blame(n.d.clean(name, ""), err)
 		}
 		out[n.d.clean(name, "")] = value
 	}

@@ -29,7 +29,7 @@ type vmReader struct {
 	texts   strings.Builder
 	dicts   []map[string]string // to be used again; those before taken are in use
 	taken   int
-	words0  []string                            // likewise
+	lists   []string                            // likewise
 	allowed map[string][]backends.AllowedAction // by the set as it came
 	hosts   map[string]*backends.Ref            // by reference
 	unnamed map[string]*backends.Ref            // likewise, without the name
@@ -200,10 +200,10 @@ func (r *vmReader) begin() {
 	r.taken = 0
 	if r.reuse {
 		*r.m = model{}
-		r.words0 = r.words0[:0]
+		r.lists = r.lists[:0]
 		return
 	}
-	r.m, r.dicts, r.words0 = &model{}, nil, nil
+	r.m, r.dicts, r.lists = &model{}, nil, nil
 }
 
 // blame makes an error of a member damage of the record, unless it is the backend's.
@@ -262,19 +262,19 @@ func (r *vmReader) shown(b []byte) string {
 
 // words are the texts of a set.
 func (r *vmReader) words(v scan.Value) ([]string, error) {
-	if r.words0 == nil {
-		r.words0 = make([]string, 0, 8)
+	if r.lists == nil {
+		r.lists = make([]string, 0, 8)
 	}
-	from := len(r.words0)
+	from := len(r.lists)
 	p := v.Parts(scan.Array)
 	for p.Next() {
 		s, err := r.text(p.Value)
 		if err != nil {
 			return nil, err
 		}
-		r.words0 = append(r.words0, s)
+		r.lists = append(r.lists, s)
 	}
-	return slices.Clip(r.words0[from:]), p.Err()
+	return slices.Clip(r.lists[from:]), p.Err()
 }
 
 // dict is a map of texts.

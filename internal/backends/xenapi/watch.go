@@ -146,8 +146,7 @@ type event struct {
 
 	there  bool // it has a record
 	task   *taskRecord
-	uuid   string // of a VM; "" while nobody can read it
-	hidden bool   // a VM that lists do not show
+	hidden bool // a VM that lists do not show
 	vm     *backends.VM
 	err    error      // why there is no vm
 	later  scan.Value // the record of a VM that is to be read when all events are known
@@ -348,18 +347,19 @@ func (t *told) add(e *event) {
 
 // event reads one event, and learns which object it is about.
 func (w *watcher) event(ctx context.Context, rec *scan.Record) (*event, error) {
-	e := &event{}
-	for slot, into := range map[int]*string{slotClass: &e.class, slotOperation: &e.operation, slotRef: &e.ref} {
+	var said [slotRef + 1]string
+	for slot := range said {
 		v := rec.Value(slot)
 		if v.Kind() == scan.Invalid {
 			continue
 		}
-		var err error
-		if *into, err = str(v); err != nil {
+		s, err := str(v)
+		if err != nil {
 			return nil, err
 		}
+		said[slot] = s
 	}
-	e.class = strings.ToLower(e.class)
+	e := &event{class: strings.ToLower(said[slotClass]), operation: said[slotOperation], ref: said[slotRef]}
 	snapshot := rec.Value(slotRecord)
 	if e.there = snapshot.Kind() != scan.Invalid; !e.there {
 		return e, nil
@@ -381,28 +381,29 @@ func (w *watcher) event(ctx context.Context, rec *scan.Record) (*event, error) {
 // before it: such a VM is read later.
 func (w *watcher) snapshot(ctx context.Context, e *event, v scan.Value) error {
 	r := w.vmReader
-	e.err = r.parse(v)
+	err := r.parse(v)
 	if uuid, err := r.uuid(); err == nil {
-		e.uuid = string(uuid)
-		w.d.refs.learn(object{"VM", e.uuid}, e.ref)
+		w.d.refs.learn(object{"VM", string(uuid)}, e.ref)
 	}
-	if e.hidden = r.hidden(); e.hidden || e.err != nil {
+	switch e.hidden = r.hidden(); {
+	case e.hidden:
 		return nil
-	}
-	if len(r.rec.Value(slotOperations).Body()) > 0 {
+	case err == nil && len(r.rec.Value(slotOperations).Body()) > 0:
 		e.later = v.Clone()
 		return nil
 	}
-	return w.make(ctx, e)
+	return w.make(ctx, e, err)
 }
 
-// make makes the VM of an event of the record that was walked last.
-func (w *watcher) make(ctx context.Context, e *event) error {
-	e.vm, e.err = w.vmReader.read(ctx)
-	if _, damaged := errors.AsType[damage](e.err); !damaged {
-		return e.err
+// make makes the VM of an event of the record that was walked last, with that error.
+func (w *watcher) make(ctx context.Context, e *event, err error) error {
+	if err == nil {
+		e.vm, err = w.vmReader.read(ctx)
 	}
-	return nil
+	if damaged, ok := errors.AsType[damage](err); ok {
+		e.err, err = damaged, nil
+	}
+	return err
 }
 
 // batch makes a batch of an answer, and moves on to its token.
@@ -532,10 +533,7 @@ func (w *watcher) vm(ctx context.Context, b *backends.Batch, e *event) error {
 		return nil
 	}
 	if e.later.Kind() != scan.Invalid {
-		if err := w.vmReader.parse(e.later); err != nil {
-			return err // it was walked before
-		}
-		if err := w.make(ctx, e); err != nil {
+		if err := w.make(ctx, e, w.vmReader.parse(e.later)); err != nil {
 			return err
 		}
 	}

@@ -147,7 +147,8 @@ func (c container) closing() []string {
 func (r *Reader) Member() (name string, ok bool, err error) {
 	c := r.inside()
 	if c == nil || c.done {
-		return "", false, r.leave()
+		r.leave()
+		return "", false, nil
 	}
 	err = r.step(func(b []byte) (i int, err error) {
 		if c.begun {
@@ -171,9 +172,9 @@ func (r *Reader) Member() (name string, ok bool, err error) {
 		return "", false, err
 	}
 	if c.begun = ok; !ok {
-		return "", false, r.leave()
+		r.leave()
 	}
-	return name, true, nil
+	return name, ok, nil
 }
 
 // inside is the container that the reader is in; nil for none.
@@ -184,12 +185,8 @@ func (r *Reader) inside() *container {
 	return &r.open[len(r.open)-1]
 }
 
-func (r *Reader) leave() error {
-	if len(r.open) > 0 {
-		r.open = r.open[:len(r.open)-1]
-	}
-	return nil
-}
+// leave goes out of the container, if there is one.
+func (r *Reader) leave() { r.open = r.open[:max(0, len(r.open)-1)] }
 
 // Value reads the next value whole.
 func (r *Reader) Value() (v Value, err error) {
@@ -241,7 +238,8 @@ func (r *Reader) Next(rec *Record) (ok bool, err error) {
 	}
 	c := r.inside()
 	if c == nil || c.done {
-		return false, r.leave()
+		r.leave()
+		return false, nil
 	}
 	for {
 		b := r.w.Bytes()
@@ -249,7 +247,8 @@ func (r *Reader) Next(rec *Record) (ok bool, err error) {
 		if endsAt(b, i) {
 			if i, err = expectEnds(b, i, c.closing()...); err == nil {
 				r.w.Advance(i)
-				return false, r.leave()
+				r.leave()
+				return false, nil
 			}
 		} else if i, err = rec.read(b, i, c.kind == Struct); err == nil {
 			r.w.Advance(i)

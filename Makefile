@@ -18,6 +18,8 @@ test: build ## Check everything: Go, the contract, the demo (race detector: TEST
 	go vet ./...
 	go test -timeout 30m $(TESTFLAGS) ./...
 	tools/contract/check.sh
+	tools/breaking/test.sh
+	tools/breaking/check.sh
 	tools/smoke.sh bin/gateway
 	tools/live/check.sh bin/gateway
 

@@ -40,7 +40,15 @@ var corePaths = []string{slotID: "ID", slotName: "NAME", slotState: "STATE", slo
 
 // viewRank orders the views. One that is not named is FULL.
 func viewRank(v backends.View) int {
-	return slices.Index([]backends.View{backends.ViewID, backends.ViewBasic, "", backends.ViewNative}, v) & 3
+	switch v {
+	case backends.ViewID:
+		return 0
+	case backends.ViewBasic:
+		return 1
+	case backends.ViewNative:
+		return 3
+	}
+	return 2
 }
 
 // newPlan chooses the rows that a view and the members that are asked for need.

@@ -89,6 +89,9 @@ const (
 // extendedChunk is how many whole VMs one call asks for: some 6 MB of XML.
 const extendedChunk = 500
 
+// extendedList is the list of whole VMs.
+const extendedList = "one.vmpool.infoextended"
+
 // query is a list, in the pool methods' arguments.
 type query struct {
 	method string
@@ -106,27 +109,20 @@ func (q query) request(from, to int) request {
 // oned makes each by reading all before it, and they lose VMs while others come and go.
 func (d *Driver) VMs(ctx context.Context, s backends.Session, q backends.Query) iter.Seq2[*backends.VM, error] {
 	return func(yield func(*backends.VM, error) bool) {
-		r, err := d.detect(ctx, s)
+		l, pool, err := d.lister(ctx, s, q)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		pool, some, err := d.pool(q, r)
-		if err != nil {
-			yield(nil, err)
+		if l == nil {
 			return
 		}
-		if !some {
-			return
-		}
-		l := newLister(ctx, d, s, r, q)
 		l.yield = yield
-		whole := q.View == backends.ViewFull || q.View == backends.ViewNative
-		if !whole || !r.hasFeature(abridgedPools) {
+		if l.abridged() {
+			l.whole(pool)
+		} else {
 			l.all(pool)
-			return
 		}
-		l.whole(pool)
 	}
 }
 
@@ -185,9 +181,30 @@ type lister struct {
 	yield func(*backends.VM, error) bool
 }
 
+// lister begins a list; nil when no VM can be meant.
+func (d *Driver) lister(ctx context.Context, s backends.Session, q backends.Query) (*lister, query, error) {
+	r, err := d.detect(ctx, s)
+	if err != nil {
+		return nil, query{}, err
+	}
+	pool, some, err := d.pool(q, r)
+	if err != nil || !some {
+		return nil, pool, err
+	}
+	return newLister(ctx, d, s, r, q), pool, nil
+}
+
 func newLister(ctx context.Context, d *Driver, s backends.Session, r version, q backends.Query) *lister {
 	return &lister{d: d, ctx: ctx, s: s, r: r, q: q, dec: d.decoder(d.plan(q.View, q.Members, r), r)}
 }
+
+// abridged reports whether the usual list lacks what is asked for.
+func (l *lister) abridged() bool {
+	return (l.q.View == backends.ViewFull || l.q.View == backends.ViewNative) && l.r.hasFeature(abridgedPools)
+}
+
+// alone reports whether only reading VMs one by one tells what is asked for, as in 5.8.0.
+func (l *lister) alone() bool { return l.abridged() && !l.r.hasFeature(extendedPool) }
 
 func (l *lister) sweep() *sweep {
 	return &sweep{
@@ -234,11 +251,11 @@ func (l *lister) whole(q query) {
 	if !names.all(q) || len(ids) == 0 && !damage {
 		return
 	}
-	if !l.r.hasFeature(extendedPool) {
+	if l.alone() {
 		l.oneByOne(ids)
 		return
 	}
-	q.method = "one.vmpool.infoextended"
+	q.method = extendedList
 	for _, part := range ranges(ids, q.newest) {
 		if !l.ended(l.sweep().span(q, part)) {
 			return
@@ -263,17 +280,18 @@ func ranges(ids []int, newestFirst bool) []part {
 	return parts
 }
 
-// oneByOne is for 5.8.0, which abridges its lists and has no other.
-func (l *lister) oneByOne(ids []int) {
+// oneByOne is for 5.8.0, which abridges its lists and has no other. It reports whether to go on.
+func (l *lister) oneByOne(ids []int) bool {
 	for _, n := range ids {
 		vm, err := l.d.vm(l.ctx, l.s, l.d.id(n), l.q.View, l.q.Members)
 		if err != nil && backends.CodeOf(err) == backends.NotFound {
 			continue // gone meanwhile
 		}
 		if !l.yield(vm, err) || err != nil {
-			return
+			return false
 		}
 	}
+	return true
 }
 
 // element is one VM of the answer.

@@ -65,3 +65,35 @@ func Unescape(dst, text []byte) []byte {
 		text = text[size:]
 	}
 }
+
+// Items keeps copies of items.
+type Items struct {
+	raw   []byte
+	found []Found
+	ends  []struct{ raw, found int }
+	item  Item
+}
+
+// Reset forgets all items, and keeps the room.
+func (s *Items) Reset() { s.raw, s.found, s.ends = s.raw[:0], s.found[:0], s.ends[:0] }
+
+// Add copies an item and gives its number.
+func (s *Items) Add(it *Item) int {
+	s.raw = append(s.raw, it.raw...)
+	s.found = append(s.found, it.found...)
+	s.ends = append(s.ends, struct{ raw, found int }{len(s.raw), len(s.found)})
+	return len(s.ends) - 1
+}
+
+// Size is how many bytes the items have.
+func (s *Items) Size() int { return len(s.raw) }
+
+// Item is the item of a number. It is good until the next is asked for, or Reset.
+func (s *Items) Item(n int) *Item {
+	from := struct{ raw, found int }{}
+	if n > 0 {
+		from = s.ends[n-1]
+	}
+	s.item.raw, s.item.found = s.raw[from.raw:s.ends[n].raw], s.found[from.found:s.ends[n].found]
+	return &s.item
+}

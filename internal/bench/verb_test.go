@@ -159,6 +159,39 @@ func BenchmarkVerb(b *testing.B) {
 	})
 }
 
+// BenchmarkCold is a hop, and a verb that the gateway refuses without a call, each over and over and
+// then in turns with a direct call, as in the other benchmarks: what it costs that in between the
+// process went to sleep, and others used the processors and their caches.
+func BenchmarkCold(b *testing.B) {
+	w := newWorld(b)
+	token, one := w.login("one"), w.newOne()
+	id := number(native(w.find(token, "one", "HELD", 1)[0]))
+	hop := func(int) { w.get("/nothing") }
+	refused := func(int) { w.do(http.StatusNotFound, "POST", "/vms/none.1:hold", token, "{}") }
+	direct := func(int) { one.one("one.vm.info", id) }
+	var alone, turns [2][]time.Duration
+	n := 0
+	for b.Loop() {
+		for i, do := range []func(int){hop, refused} {
+			for range 10 {
+				do(n)
+			}
+			alone[i] = append(alone[i], timed(do, n))
+		}
+		for i, do := range []func(int){hop, refused} {
+			direct(n)
+			turns[i] = append(turns[i], timed(do, n))
+		}
+		n++
+	}
+	b.ReportMetric(0, "ns/op")
+	for i, name := range []string{"hop", "refused"} {
+		b.ReportMetric(micros(median(alone[i])), name+"-alone-µs")
+		b.ReportMetric(micros(median(turns[i])), name+"-in-turns-µs")
+		b.ReportMetric(ratio(turns[i], alone[i]), name+"-in-turns/alone")
+	}
+}
+
 // BenchmarkRead is one whole VM.
 func BenchmarkRead(b *testing.B) {
 	w := newWorld(b)

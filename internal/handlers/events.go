@@ -120,7 +120,10 @@ func (a *API) follow(w http.ResponseWriter, r *http.Request, from []source, at c
 	a.metrics.listeners.Inc()
 	defer a.metrics.listeners.Dec()
 
-	l := &listener{w: w, control: http.NewResponseController(w), at: at, want: want, feeds: map[string]*feed.Feed{}}
+	l := &listener{
+		w: w, control: http.NewResponseController(w), reads: &a.reads, at: at, want: want,
+		feeds: map[string]*feed.Feed{}, owners: map[string]string{},
+	}
 	for _, src := range from {
 		login, err := auth.From(ctx).LoginAt(src.backend.Name)
 		if err != nil {
@@ -128,7 +131,7 @@ func (a *API) follow(w http.ResponseWriter, r *http.Request, from []source, at c
 		}
 		lease := a.feeds.Acquire(src.backend, login.Owner(), src.session)
 		defer lease.Release()
-		l.feeds[src.backend.Name] = lease.Feed()
+		l.feeds[src.backend.Name], l.owners[src.backend.Name] = lease.Feed(), login.Owner()
 		a.operations.Resume(src.backend, login.Owner(), src.session) // their ends are told here, also after a restart
 	}
 	h := w.Header()
@@ -176,7 +179,9 @@ func (a *API) sessionEnded(r *http.Request) bool {
 type listener struct {
 	w       io.Writer
 	control *http.ResponseController
+	reads   *sharedReads
 	feeds   map[string]*feed.Feed
+	owners  map[string]string // of the feeds
 	at      cursor
 	want    wanted
 }
@@ -221,6 +226,9 @@ func (l *listener) catchUp() (wrote bool, err error) {
 			}
 			wrote = true
 			continue
+		}
+		if len(events) > 0 {
+			l.reads.forget(l.owners[name]) // who is told of a change reads nothing from before it
 		}
 		for _, e := range events {
 			l.at[name] = feed.Position{Epoch: next.Epoch, Seq: e.Seq}

@@ -15,6 +15,7 @@ import (
 type metrics struct {
 	requests *prometheus.HistogramVec
 	calls    *prometheus.HistogramVec
+	read     *prometheus.CounterVec
 	// undecodable counts objects that a list had to leave out, so that a silent gap shows.
 	undecodable *prometheus.CounterVec
 	// listed counts the items of lists, and sent the bytes of replies as they went out.
@@ -36,6 +37,10 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 			Help:    "Time of one XML-RPC call, by what became of it.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"backend", "method", "outcome"}),
+		read: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vmgateway_backend_reply_bytes_total",
+			Help: "Bytes of backends' replies, as far as they were read.",
+		}, []string{"backend", "method"}),
 		undecodable: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vmgateway_undecodable_objects_total",
 			Help: "Objects in lists that a backend sent and the gateway could not read.",
@@ -54,7 +59,7 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 		}),
 		handler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 	}
-	registry.MustRegister(m.requests, m.calls, m.undecodable, m.listed, m.sent, m.listeners)
+	registry.MustRegister(m.requests, m.calls, m.read, m.undecodable, m.listed, m.sent, m.listeners)
 	return m
 }
 
@@ -69,6 +74,7 @@ func (m *metrics) backendCall(c backends.Call) {
 		outcome = backends.CodeOf(c.Err).String()
 	}
 	m.calls.WithLabelValues(c.Backend, c.Method, outcome).Observe(c.Duration.Seconds())
+	m.read.WithLabelValues(c.Backend, c.Method).Add(float64(c.Bytes))
 }
 
 // Observe counts a call that no request made, such as a watcher's.

@@ -86,6 +86,9 @@ func (a *API) getOperation(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if op.Done() {
+		a.reads.forget(t.login.Owner()) // who knows of the end reads nothing from before it
+	}
 	return reply{status: http.StatusOK, body: operationOf(op, r)}, nil
 }
 

@@ -21,6 +21,7 @@ test: build ## Check everything: Go, the contract, the demo (race detector: TEST
 	tools/breaking/test.sh
 	tools/breaking/check.sh
 	tools/smoke.sh bin/gateway
+	tools/guide/check.sh bin/gateway
 	tools/live/check.sh bin/gateway
 
 build: ## Build the static binary bin/gateway

@@ -84,7 +84,7 @@ func benchReader(b *testing.B, members []string) *vmReader {
 	n := newDriver(b, "http://127.0.0.1:1").link(backends.NewSession("s")).names(true)
 	for _, ref := range []string{"OpaqueRef:719f229c-8e7f-f6cc-c70c-23f46d5f0ea9", "OpaqueRef:00000000-0000-0000-0000-000000000001"} {
 		n.d.refs.learn(object{"host", ref[len(refPrefix):]}, ref)
-		n.labels[ref] = "host-" + ref[len(refPrefix):][:3]
+		n.known[ref] = named{ref[len(refPrefix):], "host-" + ref[len(refPrefix):][:3]}
 	}
 	for _, class := range []string{"host", "VDI", "task"} {
 		n.loaded[class] = true

@@ -275,15 +275,18 @@ type names struct {
 	*link
 	bulk   bool
 	loaded map[string]bool
-	labels map[string]string // by reference
+	known  map[string]named // what was read of whole classes, by reference
 
 	damaged map[string]error // records that cannot be read, by reference
 	hosts   map[string]*hostMetricsRecord
 	strays  int // VMs that were asked for one by one
 }
 
+// named is an object with its name, if its class has names.
+type named struct{ uuid, label string }
+
 func (l *link) names(bulk bool) *names {
-	return &names{link: l, bulk: bulk, loaded: map[string]bool{}, labels: map[string]string{}, damaged: map[string]error{}}
+	return &names{link: l, bulk: bulk, loaded: map[string]bool{}, known: map[string]named{}, damaged: map[string]error{}}
 }
 
 // labelled reports whether a class has name_label.
@@ -300,19 +303,14 @@ func (n *names) id(ctx context.Context, class, ref string) (*backends.ID, error)
 	if ref == "" || ref == nullRef {
 		return nil, nil
 	}
-	if o, ok := n.d.refs.object(ref); ok {
-		id := n.d.id(o.uuid)
-		return &id, nil
+	if id := n.remembered(ref); id != nil {
+		return id, nil
 	}
 	if n.bulk && (class != "VM" || n.strays >= fewVMs) {
 		if err := n.load(ctx, class); err != nil {
 			return nil, err
 		}
-		if o, ok := n.d.refs.object(ref); ok {
-			id := n.d.id(o.uuid)
-			return &id, nil
-		}
-		return nil, nil
+		return n.remembered(ref), nil
 	}
 	if class == "VM" {
 		n.strays++
@@ -322,8 +320,18 @@ func (n *names) id(ctx context.Context, class, ref string) (*backends.ID, error)
 		return nil, passOver(err)
 	}
 	n.d.refs.learn(object{class, uuid}, ref)
-	id := n.d.id(uuid)
-	return &id, nil
+	return new(n.d.id(uuid)), nil
+}
+
+// remembered is the id behind a reference that was met before; nil for any other.
+func (n *names) remembered(ref string) *backends.ID {
+	if o, ok := n.known[ref]; ok {
+		return new(n.d.id(o.uuid))
+	}
+	if o, ok := n.d.refs.object(ref); ok {
+		return new(n.d.id(o.uuid))
+	}
+	return nil
 }
 
 // ids are the ids behind references; those that have gone are left out.
@@ -347,23 +355,24 @@ func (n *names) ref(ctx context.Context, class, ref string) (*backends.Ref, erro
 	if id == nil || err != nil {
 		return nil, err
 	}
-	label, ok := n.labels[ref]
+	o, ok := n.known[ref]
 	if !ok && n.bulk {
 		if err := n.load(ctx, class); err != nil {
 			return nil, err
 		}
-		label = n.labels[ref]
+		o = n.known[ref]
 	}
 	if !ok && !n.bulk {
-		if label, err = n.callText(ctx, class+".get_name_label", ref); err != nil {
+		if o.label, err = n.callText(ctx, class+".get_name_label", ref); err != nil {
 			if f, isFailure := errors.AsType[*failure](err); isFailure && f.gone(ref) {
 				n.d.refs.forget(ref) // remembered, and gone since
 			}
 			return nil, passOver(err)
 		}
-		n.labels[ref] = label
+		o.uuid = id.Native
+		n.known[ref] = o
 	}
-	return &backends.Ref{ID: *id, DisplayName: n.d.clean(label, "")}, nil
+	return &backends.Ref{ID: *id, DisplayName: n.d.clean(o.label, "")}, nil
 }
 
 // load reads all of a class, once.
@@ -444,7 +453,8 @@ func (n *names) each(ctx context.Context, method string, args []any, f func(ref 
 	})
 }
 
-// note learns the id and the name of a record.
+// note learns the id and the name of a record. Objects that nobody asks for by themselves, of which there
+// are several for each VM, are not remembered beyond this answer when all of a class are read.
 func (n *names) note(class, ref string, v scan.Value) error {
 	b, err := record(basicFields, v)
 	if err != nil {
@@ -453,10 +463,10 @@ func (n *names) note(class, ref string, v scan.Value) error {
 	if !isUUID(b.uuid) {
 		return errors.New("a record without a uuid")
 	}
-	n.d.refs.learn(object{class, b.uuid}, ref)
-	if labelled(class) {
-		n.labels[ref] = b.label
+	if labelled(class) || !n.bulk {
+		n.d.refs.learn(object{class, b.uuid}, ref)
 	}
+	n.known[ref] = named{b.uuid, b.label}
 	return nil
 }
 

@@ -90,7 +90,7 @@ func jsonNumber(v scan.Value) (any, error) {
 }
 
 func (n *names) jsonText(ctx context.Context, class, s string) (any, error) {
-	if class == "" || !strings.HasPrefix(s, "OpaqueRef:") {
+	if class == "" || !strings.HasPrefix(s, refPrefix) {
 		return n.d.clean(s, ""), nil
 	}
 	id, err := n.id(ctx, class, s)
@@ -113,6 +113,19 @@ func (n *names) jsonArray(ctx context.Context, class string, v scan.Value) (any,
 	return out, p.Err()
 }
 
+func (n *names) jsonKey(ctx context.Context, class, name string) (string, error) {
+	if class != "" && strings.HasPrefix(name, refPrefix) {
+		id, err := n.id(ctx, class, name)
+		if err != nil {
+			return "", err
+		}
+		if id != nil {
+			return id.String(), nil
+		}
+	}
+	return n.d.clean(name, class), nil
+}
+
 // jsonObject keeps every entry of a map: a key whose reference nobody knows any more becomes the
 // name of its class, with a number behind it where there are more.
 func (n *names) jsonObject(ctx context.Context, class string, v scan.Value) (any, error) {
@@ -124,12 +137,10 @@ func (n *names) jsonObject(ctx context.Context, class string, v scan.Value) (any
 		if err != nil {
 			return nil, err
 		}
-		if class != "" && strings.HasPrefix(name, "OpaqueRef:") {
-			if _, err := n.id(ctx, class, name); err != nil { // clean finds it in memory
-				return nil, err
-			}
+		key, err := n.jsonKey(ctx, class, name)
+		if err != nil {
+			return nil, err
 		}
-		key := n.d.clean(name, class)
 		for i, base := 2, key; ; i++ {
 			if _, taken := out[key]; !taken {
 				break

@@ -108,12 +108,8 @@ func buildAll[R, T any](ctx context.Context, n *names, records map[string]*R, bu
 	for ref := range records {
 		refs = append(refs, ref)
 	}
-	uuid := func(ref string) string {
-		o, _ := n.d.refs.object(ref)
-		return o.uuid
-	}
 	slices.SortFunc(refs, func(a, b string) int {
-		return cmp.Or(cmp.Compare(n.labels[a], n.labels[b]), cmp.Compare(uuid(a), uuid(b)))
+		return cmp.Or(cmp.Compare(n.known[a].label, n.known[b].label), cmp.Compare(n.known[a].uuid, n.known[b].uuid))
 	})
 	built := make([]T, 0, len(refs))
 	for _, ref := range refs {

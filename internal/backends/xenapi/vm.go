@@ -467,7 +467,7 @@ func readOperations(ctx context.Context, r *vmReader, _ scan.Value) error {
 	for task, raw := range current {
 		row, _ := lookUpOperation(raw)
 		op := backends.CurrentOperation{Raw: r.d.clean(raw, ""), Action: row.verb}
-		if strings.HasPrefix(task, "OpaqueRef:") {
+		if strings.HasPrefix(task, refPrefix) {
 			if op.Task, err = r.id(ctx, "task", task); err != nil {
 				return err
 			}

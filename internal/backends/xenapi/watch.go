@@ -252,7 +252,7 @@ func (w *watcher) restart() {
 	w.at = point{instance: w.at.instance}
 	clear(w.vms)
 	clear(w.tasks)
-	clear(w.labels)
+	clear(w.known)
 	w.vmReader = nil
 }
 

@@ -158,7 +158,7 @@ func newServer(cfg Config) (*Server, error) {
 	if cfg.Hosts < 0 || cfg.VMs < 0 {
 		return nil, errors.New("xensim: the numbers of hosts and VMs cannot be negative")
 	}
-	s.db.fill(func() { s.buildPool(cfg) })
+	s.db.fill(cfg.VMs, func() { s.buildPool(cfg) })
 	return s, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/wire/scan"
@@ -77,6 +78,34 @@ func BenchmarkList(b *testing.B) {
 			b.ReportMetric(float64(len(out)), "JSON-B/VM")
 		})
 	}
+}
+
+// BenchmarkListAgainstXML reads the same list in turns: as VMs that are written as JSON, and as
+// encoding/xml's tokens. The metric is how many times as fast the first is.
+func BenchmarkListAgainstXML(b *testing.B) {
+	body := fleet(b, 500)
+	r := benchReader(b, nil)
+	var out []byte
+	var ours, theirs time.Duration
+	for b.Loop() {
+		start := time.Now()
+		n, err := eachRecord(body, r.rec, func() error {
+			vm, err := r.next(context.Background(), nil)
+			if err == nil {
+				out = vm.AppendJSON(out[:0])
+			}
+			return err
+		})
+		between := time.Now()
+		if err != nil || n != 500 {
+			b.Fatal(n, err)
+		}
+		if _, err := tokens(body); err != nil {
+			b.Fatal(err)
+		}
+		ours, theirs = ours+between.Sub(start), theirs+time.Since(between)
+	}
+	b.ReportMetric(float64(theirs)/float64(ours), "x")
 }
 
 // benchReader is a reader that knows the hosts.

@@ -4,7 +4,7 @@ LINTER   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GO_FILES := find . -name node_modules -prune -o -name generated -prune -o -name '*.go' -print
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build clients bench lint clean
+.PHONY: help run test build ui clients bench lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -13,7 +13,7 @@ run: ## Start the gateway with both simulators (more flags: ARGS="-demo-vms 1000
 	go run ./cmd/gateway -demo $(ARGS)
 
 test: build ## Check everything: Go, the contract, the demo (race detector: TESTFLAGS=-race)
-	tools/need.sh node npm python3 curl redis-server
+	tools/need.sh node npm python3 curl redis-server chromium
 	@files=$$($(GO_FILES) | xargs gofmt -l) && test -z "$$files" || { echo "Run gofmt -w on:" $$files >&2; exit 1; }
 	go vet ./...
 	go test -timeout 30m $(TESTFLAGS) ./...
@@ -24,10 +24,15 @@ test: build ## Check everything: Go, the contract, the demo (race detector: TEST
 	tools/guide/check.sh bin/gateway
 	tools/clients/check.sh bin/gateway
 	tools/live/check.sh bin/gateway
+	tools/ui/check.sh bin/gateway
 
 build: ## Build the static binary bin/gateway
 	tools/need.sh go
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/gateway ./cmd/gateway
+
+ui: ## Build the web console anew, into web/ui/dist, which is committed
+	tools/need.sh node npm
+	cd web/ui && npm ci --no-progress && npm run --silent check && npm run --silent build
 
 clients: ## Make the clients for Go and TypeScript from the contract, where the examples use them
 	tools/need.sh go node npm
@@ -42,4 +47,4 @@ lint: ## Read the Go code with golangci-lint
 
 clean: ## Remove what was built
 	rm -rf bin tools/contract/node_modules tools/contract/generated tools/live/node_modules \
-		examples/javascript/node_modules examples/javascript/gateway.d.ts examples/go/gateway/client.go
+		examples/javascript/node_modules examples/javascript/gateway.d.ts examples/go/gateway/client.go tools/ui/node_modules web/ui/node_modules

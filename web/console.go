@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
@@ -32,10 +33,15 @@ const consolePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; 
 
 // page is one file of the console, ready to be sent.
 type page struct {
+	plain, zipped variant
+	kind          string
+	cache         string
+}
+
+// variant is a file in one encoding, each with an ETag of its own (RFC 9110, 8.8.3.3).
+type variant struct {
 	content []byte
-	kind    string
 	etag    string
-	cache   string
 }
 
 // Console serves the web console below /ui/. A path there that is no file is a place inside of the
@@ -55,16 +61,32 @@ func Console() (http.Handler, error) {
 		if !ok {
 			p = pages[consoleIndex]
 		}
-		h := w.Header()
+		h, v := w.Header(), p.plain
+		if takesGzip(r.Header.Get("Accept-Encoding")) {
+			v = p.zipped
+			h.Set("Content-Encoding", "gzip")
+		}
+		h.Set("Vary", "Accept-Encoding")
 		h.Set("Content-Type", p.kind)
 		h.Set("Cache-Control", p.cache)
-		h.Set("ETag", p.etag)
+		h.Set("ETag", v.etag)
 		h.Set("Content-Security-Policy", consolePolicy)
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Content-Type-Options", "nosniff")
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(p.content))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(v.content))
 	}), nil
+}
+
+// takesGzip reads Accept-Encoding (RFC 9110, 12.5.3), as far as browsers use it.
+func takesGzip(accept string) bool {
+	for coding := range strings.SplitSeq(accept, ",") {
+		name, weight, _ := strings.Cut(strings.ReplaceAll(coding, " ", ""), ";")
+		if strings.EqualFold(name, "gzip") {
+			return strings.Trim(strings.TrimPrefix(strings.ToLower(weight), "q="), "0.") != "" || weight == ""
+		}
+	}
+	return false
 }
 
 // consolePages reads the files that were built, by their path below /ui/.
@@ -82,13 +104,11 @@ func consolePages() (map[string]page, error) {
 		if err != nil {
 			return err
 		}
-		sum := sha256.Sum256(content)
-		p := page{
-			content: content,
-			kind:    mime.TypeByExtension(path.Ext(name)),
-			etag:    `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`,
-			cache:   "no-cache",
+		zipped, err := zip(content)
+		if err != nil {
+			return err
 		}
+		p := page{plain: newVariant(content), zipped: newVariant(zipped), kind: mime.TypeByExtension(path.Ext(name)), cache: "no-cache"}
 		if strings.HasPrefix(name, consoleAssets) {
 			p.cache = "public, max-age=31536000, immutable"
 		}
@@ -96,4 +116,22 @@ func consolePages() (map[string]page, error) {
 		return nil
 	})
 	return pages, err
+}
+
+func newVariant(content []byte) variant {
+	sum := sha256.Sum256(content)
+	return variant{content: content, etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+}
+
+func zip(content []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(content); err != nil {
+		return nil, err
+	}
+	err = w.Close()
+	return b.Bytes(), err
 }

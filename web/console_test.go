@@ -1,6 +1,8 @@
 package web
 
 import (
+	"compress/gzip"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -60,6 +62,40 @@ func TestConsoleIsNotSentTwice(t *testing.T) {
 	rec := get(t, h, "/ui/vms", http.Header{"If-None-Match": {etag}})
 	if etag == "" || rec.Code != http.StatusNotModified || rec.Body.Len() > 0 {
 		t.Errorf("the index again, with its ETag %q: %d and %d bytes", etag, rec.Code, rec.Body.Len())
+	}
+}
+
+func TestConsoleIsCompressed(t *testing.T) {
+	h := console(t)
+	plain := get(t, h, "/ui/", nil)
+	for accept, want := range map[string]string{
+		"":                     "",
+		"identity":             "",
+		"br":                   "",
+		"gzip;q=0":             "",
+		"br, gzip; q=0.000":    "",
+		"gzip":                 "gzip",
+		"br;q=1, GZIP;q=0.5":   "gzip",
+		"gzip, deflate, br":    "gzip",
+		"deflate, gzip;q=1.0 ": "gzip",
+	} {
+		rec := get(t, h, "/ui/", http.Header{"Accept-Encoding": {accept}})
+		if got := rec.Header().Get("Content-Encoding"); got != want || rec.Header().Get("Vary") != "Accept-Encoding" {
+			t.Errorf("Accept-Encoding %q: sent as %q, Vary %q", accept, got, rec.Header().Get("Vary"))
+		}
+		if want == "" {
+			continue
+		}
+		if rec.Header().Get("ETag") == plain.Header().Get("ETag") {
+			t.Error("both encodings have one ETag")
+		}
+		z, err := gzip.NewReader(rec.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(z); err != nil || string(text) != plain.Body.String() {
+			t.Errorf("Accept-Encoding %q: what comes is not the index (%v)", accept, err)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ export default defineConfig({
   build: {
     target: ['chrome123', 'firefox121', 'safari17.5'], // the first with light-dark() in CSS
     assetsInlineLimit: 0, // the policy allows no data: URLs
+    chunkSizeWarningLimit: 700, // in kB, of one file that is compressed to a third
     modulePreload: { polyfill: false },
   },
   server: {

@@ -1,6 +1,7 @@
 // The frame around every page.
 import { Activity, Boxes, LayoutDashboard, LogOut, Moon, Plus, Search, Sun, UserRound } from 'lucide-react'
 import { type ReactNode, useEffect, useState } from 'react'
+import { flushSync } from 'react-dom'
 import { Link, Redirect, Route, Router, Switch, useLocation } from 'wouter'
 
 import { ActionsProvider } from './actions/context'
@@ -206,8 +207,8 @@ function useShortcuts(openPalette: () => void) {
         openPalette()
       } else if (event.key === '/' && !event.ctrlKey && !event.metaKey && !typing(event.target)) {
         event.preventDefault()
-        if (path !== '/vms') go('/vms')
-        requestAnimationFrame(() => document.querySelector<HTMLInputElement>('#fleet-search')?.focus())
+        if (path !== '/vms') flushSync(() => go('/vms')) // what is typed next belongs into the field
+        document.querySelector<HTMLInputElement>('#fleet-search')?.focus()
       }
     }
     document.addEventListener('keydown', press)

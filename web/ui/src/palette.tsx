@@ -8,7 +8,7 @@ import { actionsOf } from './actions/catalog'
 import { useActions } from './actions/context'
 import type { VM } from './api/client'
 import { useFleetState } from './fleet/hooks'
-import { fits, type Wanted } from './fleet/view'
+import { bestOf } from './fleet/view'
 import { StateMark } from './ui/state'
 
 interface Entry {
@@ -17,8 +17,6 @@ interface Entry {
   aside: React.ReactNode
   run(): void
 }
-
-const mostVMs = 12
 
 export function Palette({ open, setOpen }: { open: boolean; setOpen(open: boolean): void }) {
   return (
@@ -68,13 +66,9 @@ function useEntries(text: string, close: () => void): { title: string; entries: 
       key: action.key, label: action.label, aside: null, run: () => begin(action, { id: vm.id, name: vm.displayName ?? '' }),
     })) : []
 
-    const wanted: Wanted = { text, states: [], backends: [], matches: undefined, sort: 'name', descending: false }
-    const vms: Entry[] = []
-    for (const row of rows.values()) {
-      if (vms.length >= mostVMs) break
-      if (!fits(row, wanted)) continue
-      vms.push({ key: row.id, label: row.name || row.id, aside: <StateMark state={row.state} />, run: () => go(`/vms/${row.id}`) })
-    }
+    const vms = bestOf(rows.values(), text).map((row): Entry => ({
+      key: row.id, label: row.name || row.id, aside: <StateMark state={row.state} />, run: () => go(`/vms/${row.id}`),
+    }))
     return [
       { title: vm ? `Do with ${vm.displayName ?? vm.id}` : '', entries: actions },
       { title: 'Go to', entries: pages },

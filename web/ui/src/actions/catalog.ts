@@ -94,10 +94,24 @@ export function otherActions(vm: Pick<VM, 'allowedActions'>): string[] {
   return (vm.allowedActions ?? []).filter((a: Schemas['AllowedAction']) => a.action === undefined).map(a => a.raw)
 }
 
-/** Those that stand as buttons of their own; the rest is in the menu. */
-export function primaryOf(actions: readonly Action[]): Action[] {
-  const first = ['start Start', 'resume Resume', 'unpause Unpause', 'shutdown Shut down', 'reboot Reboot']
-  const found = first.flatMap(key => actions.filter(a => a.key === key))
-  const startable = found.some(a => a.key === 'start Start')
-  return found.filter(a => !(startable && a.verb === 'resume')).slice(0, 3)
+export interface Slot {
+  label: string
+  action: Action | undefined // undefined: the VM does not allow it now
+}
+
+const slots: readonly (readonly string[])[] = [
+  ['start Start', 'resume Resume', 'unpause Unpause'],
+  ['shutdown Shut down'],
+  ['reboot Reboot'],
+]
+
+/**
+ * The buttons. Each keeps its place whatever the state, so that nobody who clicks twice hits another
+ * one that has come under the pointer. All else is in the menu.
+ */
+export function slotsOf(actions: readonly Action[]): Slot[] {
+  return slots.map(keys => {
+    const action = actions.find(a => keys.includes(a.key))
+    return { label: action?.label ?? keys[0]!.slice(keys[0]!.indexOf(' ') + 1), action }
+  })
 }

@@ -4,9 +4,10 @@ import { type FormEvent, useState } from 'react'
 
 import { api, body, type Host, type Plan, type Problem, problemOf, type VM } from '../api/client'
 import { Button, Code, Dialog, Field, Loading, ProblemNote } from '../ui/parts'
-import { type Call, callOf, curl, dryRun, type Values } from './call'
+import { type Call, callOf, curl, dryRun } from './call'
 import type { Action, FieldName } from './catalog'
 import { type Subject, titleOf, useActions } from './context'
+import { type FormState, valuesOf } from './form'
 
 export function ActionDialog({ action, subject, onClose }: { action: Action; subject: Subject; onClose(): void }) {
   const { run } = useActions()
@@ -53,24 +54,6 @@ export function ActionDialog({ action, subject, onClose }: { action: Action; sub
       </form>
     </Dialog>
   )
-}
-
-export type FormState = Partial<Record<FieldName, string>>
-
-const MiB = 1024 * 1024
-
-/** What a form says, in the shapes that the contract wants. */
-export function valuesOf(action: Action, form: FormState): Values {
-  const values: Record<string, unknown> = {}
-  for (const field of action.fields) {
-    const text = form[field]
-    if (!text) continue
-    if (field === 'vcpus') values['vcpus'] = Number(text)
-    else if (field === 'memory') values['memory'] = { dynamicMaxBytes: Number(text) * MiB }
-    else if (field === 'live') values['live'] = text === 'true'
-    else values[field] = text
-  }
-  return values
 }
 
 interface FieldsProps {

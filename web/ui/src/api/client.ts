@@ -34,6 +34,9 @@ const silence: Problem = {
   requestId: '',
 }
 
+/** A stream that ended before its last line. */
+export const cut = () => new Refusal({ ...silence, title: 'The list was cut off', detail: 'The connection broke before the list was whole. What is shown is only a part of it.' })
+
 /** Makes a Problem of whatever was thrown, to be shown. */
 export function problemOf(thrown: unknown): Problem {
   if (thrown instanceof Refusal) return thrown.problem
@@ -89,7 +92,6 @@ const refuse: Middleware = {
 }
 
 export const api = createClient<paths>({
-  baseUrl: location.origin,
   querySerializer: { array: { style: 'form', explode: false } },
 })
 api.use(refuse)

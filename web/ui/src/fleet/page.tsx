@@ -64,6 +64,8 @@ function Unread() {
 }
 
 function Empty({ filtered, reset }: { filtered: boolean; reset(): void }) {
+  const { unreachable, error } = useFleetState()
+  if (!filtered && (error ?? unreachable.length > 0)) return <div className="empty-state"><p>No VM could be read.</p></div>
   if (!filtered) return <div className="empty-state"><p>There are no VMs here that you may see.</p></div>
   return (
     <div className="empty-state">
@@ -128,20 +130,22 @@ function Controls({ search, change }: { search: Search; change: Change }) {
         <kbd aria-hidden>/</kbd>
       </div>
       <FilterField key={search.filter} search={search} change={change} />
-      <div className="chips" role="group" aria-label="States">
-        {states.map(s => (
-          <button key={s} type="button" className="chip" aria-pressed={search.states.includes(s)} onClick={() => change({ states: toggle(search.states, s) }, false)}>
-            <StateMark state={s} /><span className="number">{count(present.get(s) ?? 0)}</span>
-          </button>
-        ))}
-      </div>
-      {backends.length > 1 && (
-        <div className="chips" role="group" aria-label="Backends">
-          {backends.filter(b => b.loggedIn).map(b => (
-            <button key={b.id} type="button" className="chip" aria-pressed={search.backends.includes(b.id)} onClick={() => change({ backends: toggle(search.backends, b.id) }, false)}>{b.id}</button>
+      <div className="facets">
+        <div className="chips" role="group" aria-label="States" hidden={states.length === 0}>
+          {states.map(s => (
+            <button key={s} type="button" className="chip" aria-pressed={search.states.includes(s)} onClick={() => change({ states: toggle(search.states, s) }, false)}>
+              <StateMark state={s} /><span className="number">{count(present.get(s) ?? 0)}</span>
+            </button>
           ))}
         </div>
-      )}
+        {backends.length > 1 && (
+          <div className="chips" role="group" aria-label="Backends">
+            {backends.filter(b => b.loggedIn).map(b => (
+              <button key={b.id} type="button" className="chip" aria-pressed={search.backends.includes(b.id)} onClick={() => change({ backends: toggle(search.backends, b.id) }, false)}>{b.id}</button>
+            ))}
+          </div>
+        )}
+      </div>
     </div>
   )
 }

@@ -183,8 +183,7 @@ export class Fleet {
     const seen = new Set<string>()
     this.change({ loading: true })
     try {
-      const query = backends ? { fields: rowFields, backend: backends } : { fields: rowFields }
-      const { unreachable, undecodable } = await listVMs(query, signal, vms => {
+      const { unreachable, undecodable } = await listVMs({ fields: rowFields, ...(backends && { backends }) }, signal, vms => {
         for (const vm of vms) {
           seen.add(vm.id)
           if (fresher.has(vm.id)) continue

@@ -85,25 +85,27 @@ export function Table({ rows, search, change, selected, setSelected, empty }: Pr
     requestAnimationFrame(() => scroll.current?.querySelector<HTMLElement>(`[data-index="${to}"] a`)?.focus())
   }
   return (
-    <div className="table" role="table" aria-label="VMs" aria-rowcount={rows.length + 1}>
-      <div className="table-head" role="rowgroup">
-        <div className="row" role="row" aria-rowindex={1}>
-          <div role="columnheader" className="cell-check">
-            <input type="checkbox" aria-label="Select all that are shown" checked={all} onChange={() => setSelected(() => new Set(all ? [] : rows.map(r => r.id)))} />
+    <div className="table">
+      <div className="contents" role="table" aria-label="VMs" aria-rowcount={rows.length + 1}>
+        <div className="table-head" role="rowgroup">
+          <div className="row" role="row" aria-rowindex={1}>
+            <div role="columnheader" className="cell-check">
+              <input type="checkbox" aria-label="Select all that are shown" checked={all} onChange={() => setSelected(() => new Set(all ? [] : rows.map(r => r.id)))} />
+            </div>
+            {columns.map(c => <Heading key={c.key} column={c} search={search} change={change} />)}
+            <div role="columnheader" className="cell-more"><span className="unseen">Actions</span></div>
           </div>
-          {columns.map(c => <Heading key={c.key} column={c} search={search} change={change} />)}
-          <div role="columnheader" className="cell-more"><span className="unseen">Actions</span></div>
+        </div>
+        <div className="table-body" ref={scroll} role="rowgroup" onKeyDown={move} hidden={rows.length === 0}>
+          <div className="table-space" style={{ blockSize: virtual.getTotalSize() }}>
+            {virtual.getVirtualItems().map(item => {
+              const row = rows[item.index]
+              return row && <Line key={row.id} row={row} index={item.index} top={item.start} height={height} checked={selected.has(row.id)} toggle={stable} />
+            })}
+          </div>
         </div>
       </div>
-      <div className="table-body" ref={scroll} role="rowgroup" onKeyDown={move} tabIndex={rows.length > 0 ? undefined : 0}>
-        {rows.length === 0 && (empty ?? <Skeleton height={height} />)}
-        <div className="table-space" style={{ blockSize: virtual.getTotalSize() }}>
-          {virtual.getVirtualItems().map(item => {
-            const row = rows[item.index]
-            return row && <Line key={row.id} row={row} index={item.index} top={item.start} height={height} checked={selected.has(row.id)} toggle={stable} />
-          })}
-        </div>
-      </div>
+      {rows.length === 0 && (empty ?? <Skeleton height={height} />)}
     </div>
   )
 }
@@ -158,7 +160,7 @@ const Line = memo(function Line({ row, index, top, height, checked, toggle }: Li
       <div role="cell" className="cell-state"><StateMark state={row.state} baseState={row.baseState} /></div>
       <div role="cell" className="cell-name"><Link href={`/vms/${row.id}`} title={row.name || row.id}>{row.name || <em>{row.id}</em>}</Link></div>
       <div role="cell" className="cell-backend">{row.backend}</div>
-      <div role="cell" className="cell-host" title={row.host}>{row.host}</div>
+      <div role="cell" className="cell-host" title={row.host} data-backend={row.backend}>{row.host}</div>
       <div role="cell" className="cell-cpu number">{row.vcpus ?? (row.cpuShare === undefined ? '' : <span title="Share of a processor">{decimal(row.cpuShare)}×</span>)}</div>
       <div role="cell" className="cell-memory number">{row.memoryBytes === undefined ? '' : bytes(row.memoryBytes)}</div>
       <div role="cell" className="cell-owner" title={row.owner}>{row.owner}</div>
@@ -210,7 +212,7 @@ function OpenMenu({ row, close }: { row: Row; close(): void }) {
 }
 
 const Skeleton = ({ height }: { height: number }) => (
-  <div className="table-skeleton" role="row" aria-label="Loading">
-    <div role="cell">{Array.from({ length: 14 }, (_, i) => <div key={i} className="row" style={{ blockSize: height }}><span /><span /><span /></div>)}</div>
+  <div className="table-skeleton" role="status" aria-label="Loading">
+    {Array.from({ length: 14 }, (_, i) => <div key={i} className="row" style={{ blockSize: height }}><span /><span /><span /></div>)}
   </div>
 )

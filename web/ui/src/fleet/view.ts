@@ -26,6 +26,19 @@ export function fits(row: Row, wanted: Wanted): boolean {
 const hasWord = (row: Row, word: string) =>
   row.name.toLowerCase().includes(word) || row.id.includes(word) || row.host.toLowerCase().includes(word) || row.owner.toLowerCase().includes(word)
 
+/** The few rows that fit a text best: those that are called so, then those whose name begins so. */
+export function bestOf(rows: Iterable<Row>, text: string, most = 12): Row[] {
+  const wanted: Wanted = { text, states: [], backends: [], matches: undefined, sort: 'name', descending: false }
+  const ranks: Row[][] = [[], [], []]
+  for (const row of rows) {
+    if (!fits(row, wanted)) continue
+    const name = row.name.toLowerCase()
+    const rank = ranks[name === text || row.id === text ? 0 : name.startsWith(text) ? 1 : 2]!
+    if (rank.length < most) rank.push(row)
+  }
+  return ranks.flat().slice(0, most)
+}
+
 /** Numbers inside of names count by their value: web-9 stands before web-10. */
 export const natural = (text: string) => text.toLowerCase().replace(/\d+/g, digits => digits.padStart(12, '0'))
 

@@ -126,7 +126,7 @@ const most = 200
 function HostTable({ hosts, given }: { hosts: readonly Host[]; given: ReadonlyMap<string, Given> }) {
   if (hosts.length === 0) return <p className="empty">There are no hosts that you may see.</p>
   return (
-    <div className="scroll-x" tabIndex={0} role="region" aria-label="Hosts">
+    <div className="scroll-x" tabIndex={0} role="group" aria-label="Hosts">
       <table className="plain hosts">
         <thead><tr><th scope="col">Host</th><th scope="col">State</th><th scope="col">VMs</th><th scope="col">Memory</th><th scope="col">Processors</th></tr></thead>
         <tbody>

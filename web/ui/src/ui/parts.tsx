@@ -25,6 +25,7 @@ export function Dialog({ open, onClose, title, children, footer, wide, closable 
       onClose={onClose}
       backdrop={<div className="backdrop" />}
       className="dialog"
+      unmountOnHide
       data-wide={wide || undefined}
       hideOnEscape={closable}
       hideOnInteractOutside={closable}

@@ -54,7 +54,7 @@ export function Rows<T>({ items, name, head, row, empty }: { items: readonly T[]
   if (items.length === 0) return <p className="empty">{empty}</p>
   const shown = all ? items : items.slice(0, 20)
   return (
-    <div className="scroll-x" tabIndex={0} role="region" aria-label={name}>
+    <div className="scroll-x" tabIndex={0} role="group" aria-label={name}>
       <table className="plain">
         <thead><tr>{head.map(h => <th key={h} scope="col">{h}</th>)}</tr></thead>
         <tbody>{shown.map((item, i) => <tr key={i}>{row(item).map((cell, j) => <td key={j}>{cell}</td>)}</tr>)}</tbody>
@@ -71,7 +71,7 @@ export function Disks({ disks }: { disks: readonly Schemas['Disk'][] }) {
         items={disks}
         name="Disks"
         empty="It has no disks."
-        head={['Device', 'Type', 'Size', 'Image', 'Storage', '']}
+        head={['Device', 'Type', 'Size', 'Image', 'Storage', 'Notes']}
         row={d => [
           code(d.device ?? d.position ?? d.id),
           words(d.type ?? 'UNKNOWN'),
@@ -92,7 +92,7 @@ export function Nics({ nics }: { nics: readonly Schemas['NIC'][] }) {
         items={nics}
         name="Network interfaces"
         empty="It has no network interfaces."
-        head={['Device', 'MAC', 'Network', 'Addresses', '']}
+        head={['Device', 'MAC', 'Network', 'Addresses', 'Notes']}
         row={n => [
           code(n.device ?? n.id),
           code(n.mac),
@@ -167,7 +167,7 @@ export function History({ vm }: { vm: VM }) {
         items={history.toReversed()}
         name="Where it has been"
         empty="It has been nowhere yet."
-        head={['', 'Host', 'From', 'Until', 'Left by']}
+        head={['No.', 'Host', 'From', 'Until', 'Left by']}
         row={h => [<span className="number">{count(h.sequence)}</span>, ref(h.host), time(h.startTime), h.endTime ? time(h.endTime) : 'now', h.action === 'none' ? '' : words(h.action ?? '')]}
       />
     </Card>

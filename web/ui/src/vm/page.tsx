@@ -4,7 +4,7 @@ import { ArrowLeft, ChevronDown, Pencil, RefreshCw, Terminal } from 'lucide-reac
 import { useEffect, useState } from 'react'
 import { Link } from 'wouter'
 
-import { type Action, actionsOf, otherActions, primaryOf } from '../actions/catalog'
+import { type Action, actionsOf, otherActions, slotsOf } from '../actions/catalog'
 import { callOf, curl } from '../actions/call'
 import { useActions } from '../actions/context'
 import { useVM } from '../actions/dialog'
@@ -69,19 +69,23 @@ function Known({ vm, stale, refresh, busy }: { vm: VM; stale: boolean; refresh()
         <UnderWay vm={vm} />
         {vm.opennebula?.error && <div className="note" data-tone="bad"><p className="note-title">OpenNebula says</p><p>{vm.opennebula.error}</p></div>}
       </header>
-      <div className="cards">
-        <Summary vm={vm} />
-        {reads('vm.metrics') && <Charts vm={vm} />}
-        <Disks disks={vm.disks ?? []} />
-        <Nics nics={vm.nics ?? []} />
-        {reads('vm.guestMetrics') && <Guest id={vm.id} />}
-        {reads('vm.consoles') && <Consoles id={vm.id} />}
-        {reads('vm.crashDumps') && <CrashDumps id={vm.id} />}
-        {reads('vm.tpms') && <Tpms id={vm.id} />}
-        <BackendCards vm={vm} />
-        <Operations id={vm.id} />
-        <History vm={vm} />
-        <Native id={vm.id} />
+      <div className="split">
+        <div>
+          <Summary vm={vm} />
+          {reads('vm.guestMetrics') && <Guest id={vm.id} />}
+          <BackendCards vm={vm} />
+        </div>
+        <div>
+          {reads('vm.metrics') && <Charts vm={vm} />}
+          <Disks disks={vm.disks ?? []} />
+          <Nics nics={vm.nics ?? []} />
+          {reads('vm.consoles') && <Consoles id={vm.id} />}
+          {reads('vm.crashDumps') && <CrashDumps id={vm.id} />}
+          {reads('vm.tpms') && <Tpms id={vm.id} />}
+          <Operations id={vm.id} />
+          <History vm={vm} />
+          <Native id={vm.id} />
+        </div>
       </div>
       {editing && backend && <EditDialog vm={vm} backend={backend} onClose={() => setEditing(false)} />}
     </>
@@ -92,13 +96,15 @@ function ActionBar({ vm, edit, refresh, busy }: { vm: VM; edit(): void; refresh(
   const { begin } = useActions()
   const subject = { id: vm.id, name: vm.displayName ?? '' }
   const actions = actionsOf(vm)
-  const primary = primaryOf(actions)
-  const rest = actions.filter(a => !primary.includes(a))
+  const slots = slotsOf(actions)
+  const rest = actions.filter(a => !slots.some(s => s.action === a))
   const entries = (some: readonly Action[]) => some.map(a => ({ key: a.key, label: a.label, danger: a.risk !== 'none', run: () => begin(a, subject) }))
   const others = otherActions(vm)
   return (
     <div className="actions">
-      {primary.map((a, i) => <Button key={a.key} tone={i === 0 ? 'main' : 'plain'} onClick={() => begin(a, subject)}>{a.label}</Button>)}
+      {slots.map(({ label, action }, i) => (
+        <Button key={i} tone={i === 0 ? 'main' : 'plain'} disabled={!action} onClick={() => action && begin(action, subject)}>{label}</Button>
+      ))}
       {rest.length > 0 && (
         <Menu
           button={<>More<ChevronDown size={15} aria-hidden /></>}

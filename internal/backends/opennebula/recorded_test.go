@@ -29,7 +29,7 @@ type recording struct {
 
 // recordings are those in testdata, and, where it lies beside the repository, all of the archive
 // they were taken from.
-func recordings(t *testing.T) []recording {
+func recordings(t testing.TB) []recording {
 	t.Helper()
 	var all []recording
 	for file, r := range map[string]version{"oned-6.10.0.jsonl": v(6, 10, 0), "oned-4.14.2.jsonl": v(4, 14, 2)} {
@@ -87,7 +87,7 @@ func (rec recording) document(t *testing.T) (wire.Element, bool) {
 	return doc, true
 }
 
-func recordedDriver(t *testing.T) *Driver {
+func recordedDriver(t testing.TB) *Driver {
 	t.Helper()
 	d, err := New(Config{Name: "one", Endpoints: []*url.URL{mustURL(t, "http://127.0.0.1:1/RPC2")}})
 	if err != nil {

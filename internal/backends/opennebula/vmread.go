@@ -284,12 +284,14 @@ func (d *decoder) lock(from source) { d.own().Lock = lockNames[from.text(0)] }
 
 func (d *decoder) userError(from source) { d.own().Error = from.text(0) }
 
-// fill makes a list's element by its table.
-func fill[T any](rows []elementField[T], d *decoder, e element) (v T) {
+// add makes an element of a list by its table.
+func add[T any](list []T, rows []elementField[T], d *decoder, e element) []T {
+	var zero T
+	list = append(list, zero)
 	for _, row := range rows {
-		row.decode(d, e, &v)
+		row.decode(d, e, &list[len(list)-1])
 	}
-	return v
+	return list
 }
 
 // diskFields is how TEMPLATE/DISK, and the context's CDROM, become a disk.
@@ -318,7 +320,7 @@ const contextDisk = 1 // the place of TEMPLATE/CONTEXT/ among the row's paths
 func (d *decoder) diskList(from source) {
 	from.elements(0, 2, func(e element) {
 		if _, ok := number(e.text("DISK_ID")); ok { // a context that no disk was made for has none
-			d.disks = append(d.disks, fill(diskFields, d, e))
+			d.disks = add(d.disks, diskFields, d, e)
 		}
 	})
 	d.vm.Disks = d.disks
@@ -403,7 +405,7 @@ const aliasNIC = 1 // the place of TEMPLATE/NIC_ALIAS/ among the row's paths
 func (d *decoder) nicList(from source) {
 	from.elements(0, 3, func(e element) {
 		if _, ok := number(e.text("NIC_ID")); ok {
-			d.nics = append(d.nics, fill(nicFields, d, e))
+			d.nics = add(d.nics, nicFields, d, e)
 		}
 	})
 	d.vm.NICs = d.nics
@@ -453,7 +455,7 @@ func (d *decoder) stays(from source) {
 	from.elements(0, 1, func(e element) {
 		_, placed := number(e.text("HID"))
 		if _, ok := parseWhole(e.text("SEQ")); ok && placed {
-			d.room.history = append(d.room.history, fill(historyFields, d, e))
+			d.room.history = add(d.room.history, historyFields, d, e)
 		}
 	})
 	slices.SortStableFunc(d.room.history, func(a, b backends.HistoryRecord) int { return int(a.Sequence - b.Sequence) })

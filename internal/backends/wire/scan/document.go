@@ -43,6 +43,7 @@ const (
 type Document struct {
 	w          *Window // what is walked: the stream, or what a Normal makes of it
 	alone      bool    // w shows nothing but the document
+	normal     bool    // w is on a Normal
 	root, name string  // root is "" where the root is the item
 	walk       walker
 	item       Item
@@ -161,8 +162,8 @@ func (d *Document) normalize() {
 	if d.alone {
 		limit *= len(amp) // what is held anyway may grow so much
 	}
-	d.w = NewWindow(&Normal{w: d.w, alone: d.alone}, min(len(d.w.buf), normalWindow), limit)
-	d.alone = true
+	d.w = NewWindow(NewNormal(d.w, d.alone), min(len(d.w.buf), normalWindow), limit)
+	d.alone, d.normal = true, true
 }
 
 // begin reads what stands before the items.
@@ -244,7 +245,7 @@ func misc(b []byte, i int) (next int, err error) {
 		if !bytes.HasPrefix(b[i:], []byte(noteHead)) && !bytes.HasPrefix(b[i:], []byte(piHead)) {
 			return i, nil
 		}
-		if _, i, _, err = section(b, i); err != nil {
+		if i, err = section(b, i); err != nil {
 			return i, err
 		}
 	}
@@ -292,7 +293,13 @@ func (d *Document) between(b []byte) (n int, ends bool, err error) {
 		case b[i] == '<':
 			_, _, err := char(b, i)
 			return i, false, err
-		case !begins(b, i):
+		case b[i] == '&' && !begins(b, i):
+			_, size, err := outer(b, i)
+			if stops(err) != nil {
+				return i, false, err
+			}
+			i += max(1, size)
+		case b[i] != '&':
 			i++
 		case b[i+4] == '/':
 			_, nameEnd, next, err := d.walk.long(b, i)
@@ -325,10 +332,13 @@ var leaps = [...]struct{ head, tail string }{{cdataHead, "]]" + gt}, {noteHead, 
 // is false where there is none.
 func leap(b []byte, i int) (next int, ok bool, err error) {
 	for _, l := range leaps {
+		if bytes.HasPrefix([]byte(l.head), b[i:]) {
+			return i, true, ErrEnds // it may be one
+		}
 		if bytes.HasPrefix(b[i:], []byte(l.head)) {
 			n := bytes.Index(b[i+len(l.head):], []byte(l.tail))
-			if n < 0 {
-				_, err := stringEnd(b, i)
+			end, err := stringEnd(b, i)
+			if n < 0 || end >= 0 && end < i+len(l.head)+n {
 				return i, true, orElse(err, ErrEnds)
 			}
 			return i + len(l.head) + n + len(l.tail), true, nil

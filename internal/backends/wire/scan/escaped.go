@@ -122,10 +122,15 @@ func (w *walker) step(b []byte, i int, t passage) (next int, err error) {
 	for k < len(b) && wordByte[b[k]] && b[k] < utf8.RuneSelf {
 		k++
 	}
-	if k+4 > len(b) || k == j || k-j > MaxName || word4(b, k) != gt4 {
+	next = k + len(gt)
+	switch {
+	case next+1 > len(b) || k == j || k-j > MaxName:
 		f, k, next, err = w.long(b, i)
-	} else {
-		next = k + 4
+	case word4(b, k) == gt4:
+	case b[k] == '/' && word4(b, k+1) == gt4:
+		f, next = Empty, next+1
+	default:
+		f, k, next, err = w.long(b, i)
 	}
 	switch {
 	case err != nil:
@@ -144,28 +149,32 @@ func (w *walker) step(b []byte, i int, t passage) (next int, err error) {
 
 // push opens the element whose name is at b[at] and whose inside begins at in.
 func (w *walker) push(name []byte, at, in int) {
-	o := opened{name: int32(at), size: int32(len(name)), leaf: none, group: none}
+	o := &w.open[w.depth]
+	o.node, o.leaf, o.group, o.inside = nil, none, none, false
+	o.name, o.size = int32(at), int32(len(name))
 	if w.depth == 0 {
 		o.node = w.table.top
-	} else {
-		up := &w.open[w.depth-1]
+	} else if up := &w.open[w.depth-1]; up.node == nil {
 		up.inside = true
-		if up.node != nil {
-			o.leaf = up.node.any
-			o.node = up.node.find(name)
+	} else {
+		up.inside = true
+		o.leaf = up.node.any
+		if o.node = up.node.find(name); o.node != nil {
+			w.mark(o, in)
 		}
 	}
-	if n := o.node; n != nil && w.depth > 0 {
-		if n.leaf != none {
-			o.leaf = n.leaf
-		}
-		if n.group != none {
-			o.group = int32(len(w.found))
-			w.found = append(w.found, Found{Slot: int(n.group), from: int32(in), name: o.name, size: o.size})
-		}
-	}
-	w.open[w.depth] = o
 	w.depth++
+}
+
+// mark notes what the table asks of an element that it knows.
+func (w *walker) mark(o *opened, in int) {
+	if o.node.leaf != none {
+		o.leaf = o.node.leaf
+	}
+	if o.node.group != none {
+		o.group = int32(len(w.found))
+		w.found = append(w.found, Found{Slot: int(o.node.group), from: int32(in), name: o.name, size: o.size})
+	}
 }
 
 // pop closes the innermost element, whose end tag is at to and whose last text is t.
@@ -254,23 +263,25 @@ func text(b []byte, i int) (t passage, next int, err error) {
 	from := i
 	var how effort
 	for {
-		i = plain(b, i)
+		if i < len(b) && b[i] != '&' {
+			i = plain(b, i)
+		}
 		if len(b)-i < len(lt)+1 {
 			return t, i, short(b, i)
 		}
-		if b[i] == '&' && word4(b, i) == lt4 {
+		if word4(b, i) == lt4 {
 			c := b[i+4]
 			if c != '!' && c != '?' {
 				return passage{int32(from), int32(i), how}, i, nil
 			}
-			first := i == from
-			var inner passage
-			var cdata bool
-			if inner, i, cdata, err = section(b, i); err != nil {
-				return t, i, err
+			if !isCDATA(b, i) {
+				i, err = section(b, i)
+			} else if t, i, err = cdataText(b, i+len(cdataHead)); err == nil && from+len(cdataHead) == int(t.from) &&
+				len(b)-i > len(lt) && word4(b, i) == lt4 && b[i+4] == '/' {
+				return t, i, nil // the usual case: one such section is all there is
 			}
-			if first && cdata && len(b)-i > len(lt) && word4(b, i) == lt4 && b[i+4] == '/' {
-				return inner, i, nil
+			if err != nil {
+				return t, i, err
 			}
 			how = twice
 			continue
@@ -358,24 +369,23 @@ func outer(b []byte, i int) (r rune, size int, err error) {
 	return r, size, nil
 }
 
-// section goes over the CDATA section, comment or processing instruction at b[i], and gives the text
-// of the first.
-func section(b []byte, i int) (inner passage, next int, cdata bool, err error) {
+// isCDATA reports whether a CDATA section begins at b[i].
+func isCDATA(b []byte, i int) bool {
+	return len(b)-i > len(cdataHead) && string(b[i:i+len(cdataHead)]) == cdataHead
+}
+
+// section goes over the comment or processing instruction at b[i].
+func section(b []byte, i int) (next int, err error) {
 	switch rest := b[i:]; {
-	case bytes.HasPrefix(rest, []byte(cdataHead)):
-		inner, next, err = cdataText(b, i+len(cdataHead))
-		return inner, next, true, err
 	case bytes.HasPrefix(rest, []byte(noteHead)):
-		next, err = until(b, i+len(noteHead), "--")
+		return until(b, i+len(noteHead), "--")
 	case bytes.HasPrefix(rest, []byte(piHead)):
-		next, err = until(b, i+len(piHead), "?")
-	case len(rest) < len(cdataHead) && bytes.HasPrefix([]byte(cdataHead), rest),
+		return until(b, i+len(piHead), "?")
+	case len(rest) <= len(cdataHead) && bytes.HasPrefix([]byte(cdataHead), rest),
 		len(rest) < len(noteHead) && bytes.HasPrefix([]byte(noteHead), rest):
-		return inner, i, false, ErrEnds
-	default:
-		return inner, i, false, errMarkup
+		return i, ErrEnds
 	}
-	return inner, next, false, err
+	return i, errMarkup
 }
 
 // cdataText goes over the text of a CDATA section, and its end.

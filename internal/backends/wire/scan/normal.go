@@ -12,13 +12,17 @@ import (
 // is kept, as a text, so that it is damage of the item that it is in.
 type Normal struct {
 	w     *Window
-	alone bool   // the stream ends with the string; otherwise an end tag follows, which stays
+	alone bool
 	tail  string // the end of the section that it is in
 	cdata bool   // that section's text counts
 	out   []byte
 	given int // of out
 	err   error
 }
+
+// NewNormal reads the string that w begins with. alone says that the stream ends with it; otherwise an
+// end tag follows, which stays in the window.
+func NewNormal(w *Window, alone bool) *Normal { return &Normal{w: w, alone: alone} }
 
 // Read gives more of the text.
 func (n *Normal) Read(p []byte) (int, error) {

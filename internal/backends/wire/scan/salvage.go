@@ -47,6 +47,9 @@ func (d *Document) resume(b []byte, whole bool) (n int, err error) {
 	}
 	r := rest{b: b, whole: whole, root: d.root}
 	n, err = r.itemEnd()
+	if err == nil && bytes.Contains(b[:n], []byte("&#")) && !d.normal {
+		return 0, errOdd // it may be a tag
+	}
 	if d.patience -= int64(r.i); d.patience < 0 {
 		d.failed = errBroken
 		return 0, errBroken
@@ -147,6 +150,9 @@ func (r *rest) tag() (i int, err error) {
 // leap goes over a CDATA section or a comment. One without an end is none.
 func (r *rest) leap() (skipped bool, err error) {
 	for k, l := range leaps {
+		if !r.whole && bytes.HasPrefix([]byte(l.head), r.b[r.i:]) {
+			return false, ErrEnds // it may be one
+		}
 		if r.open[k] || !bytes.HasPrefix(r.b[r.i:], []byte(l.head)) {
 			continue
 		}

@@ -251,15 +251,15 @@ type element struct {
 	from, to int // places among what was found
 }
 
-// elements gives the elements of the row's paths from to to, which end in /, in the record's order.
-func (s source) elements(from, to int, each func(element)) {
+// elements gives the elements of the row's first n paths, which end in /, in the record's order.
+func (s source) elements(n int, each func(element)) {
 	found := s.d.item.Found()
 	for i := 0; i < len(found); i++ {
-		at := slices.Index(s.slots[from:to], found[i].Slot)
+		at := slices.Index(s.slots[:n], found[i].Slot)
 		if at < 0 {
 			continue
 		}
-		e := element{d: s.d, slot: from + at, from: i + 1, to: i + 1}
+		e := element{d: s.d, slot: at, from: i + 1, to: i + 1}
 		for e.to < len(found) && found[i].Holds(found[e.to]) {
 			e.to++
 		}

@@ -51,19 +51,18 @@ func (g *reading) begin(c *wire.Client, path string, t *scan.Table) (err error) 
 		return g.failed(err)
 	}
 	g.window = scan.NewWindow(g.stream, readAhead, maxRecord)
-	n, err := 0, scan.ErrEnds
-	for errors.Is(err, scan.ErrEnds) {
-		if n, err = answerHead(g.window.Bytes()); err == nil {
+	for {
+		n, err := answerHead(g.window.Bytes())
+		if err == nil {
 			g.head = append(g.head, g.window.Bytes()[:n]...)
 			g.window.Advance(n)
 			g.doc = scan.NewDocument(g.window, path, t, false)
 			return nil
 		}
-		if errors.Is(err, scan.ErrEnds) && g.window.More() != nil {
-			break
+		if !errors.Is(err, scan.ErrEnds) || g.window.More() != nil {
+			return g.whole(path, t)
 		}
 	}
-	return g.whole(path, t)
 }
 
 // whole reads an answer that does not begin as one with a document does. Nearly always it is a refusal

@@ -73,7 +73,7 @@ func (d *decoder) host(from source) {
 	}
 	var last element
 	newest := -1
-	from.elements(0, 1, func(e element) {
+	from.elements(1, func(e element) {
 		if n := sequenceOf(e.text("SEQ")); n >= newest {
 			newest, last = n, e
 		}
@@ -318,7 +318,7 @@ var diskFields = []elementField[backends.Disk]{
 const contextDisk = 1 // the place of TEMPLATE/CONTEXT/ among the row's paths
 
 func (d *decoder) diskList(from source) {
-	from.elements(0, 2, func(e element) {
+	from.elements(2, func(e element) {
 		if _, ok := number(e.text("DISK_ID")); ok { // a context that no disk was made for has none
 			d.disks = add(d.disks, diskFields, d, e)
 		}
@@ -331,7 +331,7 @@ func (d *decoder) diskList(from source) {
 
 // diskUse is the last sample of each disk's size.
 func (d *decoder) diskUse(from source) {
-	from.elements(0, 1, func(e element) {
+	from.elements(1, func(e element) {
 		for i := range d.disks {
 			if disk := &d.disks[i]; disk.ID.Native == e.text("ID") && disk.UsedBytes == nil {
 				disk.UsedBytes = d.bytes(e.text("SIZE"))
@@ -403,7 +403,7 @@ var nicFields = []elementField[backends.NIC]{
 const aliasNIC = 1 // the place of TEMPLATE/NIC_ALIAS/ among the row's paths
 
 func (d *decoder) nicList(from source) {
-	from.elements(0, 3, func(e element) {
+	from.elements(3, func(e element) {
 		if _, ok := number(e.text("NIC_ID")); ok {
 			d.nics = add(d.nics, nicFields, d, e)
 		}
@@ -452,7 +452,7 @@ var historyFields = []elementField[backends.HistoryRecord]{
 
 // stays are in the order of SEQ. One without it, or without a host, has nothing to hang on.
 func (d *decoder) stays(from source) {
-	from.elements(0, 1, func(e element) {
+	from.elements(1, func(e element) {
 		_, placed := number(e.text("HID"))
 		if _, ok := parseWhole(e.text("SEQ")); ok && placed {
 			d.room.history = add(d.room.history, historyFields, d, e)

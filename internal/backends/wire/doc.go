@@ -14,6 +14,9 @@
 // byte, at a twentieth of the speed. kolo's decoder remains for small typed replies
 // ([Reply.Decode]), where neither can happen.
 //
+// A reply that may be long is read while it arrives: [Client.Open] gives its body, and package scan
+// walks over it record by record.
+//
 // kolo's client was rejected as well: it sends one call at a time, takes no context, and turns a
 // fault's code into text.
 package wire

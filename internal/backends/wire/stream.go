@@ -46,7 +46,7 @@ func (c *Client) Open(ctx context.Context, method string, args ...any) (*Stream,
 		s.rest()
 		return nil, &Error{Method: method, Kind: ended(cause), Err: cause}
 	}
-	if s.resp, err = c.send(s.ctx, s.x, body); err == nil {
+	if s.resp, err = c.send(s.ctx, s.x, body); err == nil { //nolint:bodyclose // Close does
 		err = s.recognize()
 	}
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"vmgateway/internal/handlers"
 )
 
-var update = flag.Bool("update", false, "write docs/errors.md and docs/fields.md anew")
+var update = flag.Bool("update", false, "write the documents that are made of tables anew")
 
 var errorsDoc = template.Must(template.New("errors").Funcs(template.FuncMap{
 	"cell": func(text string) string { return strings.ReplaceAll(text, "|", `\|`) },

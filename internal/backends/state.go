@@ -70,3 +70,14 @@ func (State) Values() []string {
 	}
 	return values
 }
+
+// StateRow documents what one of a backend's own words becomes. docs/opennebula.md and
+// docs/xenapi.md are made of them.
+type StateRow struct {
+	Of       string // the member of the backend's record that says it: "LCM_STATE", "power_state"
+	Raw      string // the backend's: "BOOT", "Halted"
+	Short    string // what its command line shows, where that is something else
+	Becomes  State  // "" for what does not decide the state
+	Base     State  // of UPDATING: what the VM is besides
+	Releases string // which have it, where not all do
+}

@@ -60,6 +60,22 @@ func (s span) has(r version) bool {
 	return !r.before(s.since) && (s.until == version{} || r.before(s.until))
 }
 
+// oldest is the first release that the gateway speaks to.
+var oldest = v(3, 8)
+
+// String says which releases are meant, and nothing where all are.
+func (s span) String() string {
+	short := func(r version) string { return strings.TrimSuffix(r.String(), ".0") }
+	var parts []string
+	if oldest.before(s.since) {
+		parts = append(parts, "since "+short(s.since))
+	}
+	if s.until != (version{}) {
+		parts = append(parts, "until "+short(s.until))
+	}
+	return strings.Join(parts, ", ")
+}
+
 // newest stands in before the first login has told the release: it is the newest that the tables
 // know.
 var newest = v(7, 4)

@@ -264,3 +264,18 @@ func (s stateRow) canBe(states []string, r version) bool {
 		return l.in.has(r) && slices.Contains(states, string(l.state))
 	})
 }
+
+// StateRows documents what each STATE, and each LCM_STATE, becomes.
+func StateRows() []backends.StateRow {
+	var rows []backends.StateRow
+	add := func(of string, table []stateRow) {
+		for _, s := range table {
+			rows = append(rows, backends.StateRow{
+				Of: of, Raw: s.name, Short: s.short, Becomes: s.state, Base: s.base, Releases: s.in.String(),
+			})
+		}
+	}
+	add("STATE", vmStates)
+	add("LCM_STATE", lcmStates)
+	return rows
+}

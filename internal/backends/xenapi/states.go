@@ -1,6 +1,7 @@
 package xenapi
 
 import (
+	"maps"
 	"slices"
 
 	"vmgateway/internal/backends"
@@ -160,4 +161,16 @@ func stateOf(power string, current map[string]string) (state, base backends.Stat
 		return state, settled
 	}
 	return state, ""
+}
+
+// StateRows documents what each power state, and each operation under way, makes of a VM's state.
+func StateRows() []backends.StateRow {
+	var rows []backends.StateRow
+	for _, name := range slices.Sorted(maps.Keys(powerStates)) {
+		rows = append(rows, backends.StateRow{Of: "power_state", Raw: name, Becomes: powerStates[name]})
+	}
+	for _, o := range operations {
+		rows = append(rows, backends.StateRow{Of: "current_operations", Raw: o.raw, Becomes: o.while})
+	}
+	return rows
 }

@@ -26,7 +26,7 @@ const (
 	// patience is how many bytes may be looked at in vain: where a damaged item ends is looked for in
 	// what follows, and a hostile document could have that done again and again. Each byte that was
 	// read well adds to it.
-	patience        = 64 << 20
+	firstPatience   = 64 << 20
 	patiencePerByte = 8
 	// maxResume bounds how many end tags are tried to find a damaged item's own.
 	maxResume = 8
@@ -61,7 +61,7 @@ type Document struct {
 // inside VM_POOL, "VM" the root. alone says that the stream ends with the document; otherwise the end
 // tag of the string follows.
 func NewDocument(w *Window, path string, t *Table, alone bool) *Document {
-	d := &Document{w: w, alone: alone, walk: walker{table: t}, patience: patience}
+	d := &Document{w: w, alone: alone, walk: walker{table: t}, patience: firstPatience}
 	var inside bool
 	if d.root, d.name, inside = strings.Cut(path, "/"); inside {
 		d.walk.base = 1
@@ -262,7 +262,10 @@ func (d *Document) close() error {
 			d.w.Advance(i)
 			return io.EOF
 		}
-		if err = d.retry(err); err != nil {
+		switch err = d.retry(err); {
+		case errors.Is(err, errOver) && i < len(d.w.Bytes()):
+			return errFollow
+		case err != nil:
 			return over(err, io.EOF)
 		}
 	}

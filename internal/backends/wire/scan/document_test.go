@@ -177,6 +177,9 @@ func TestOneItemAlone(t *testing.T) {
 	for text, want := range map[string]string{
 		"<VM><ID>7</ID></VM>\n":   "7",
 		"<VM/>":                   "",
+		"<VM><ID>7</ID></VM>x":    "7 something follows the root element",
+		"<VM><ID>7</ID></VM>&":    "7 something follows the root element",
+		"<VM><ID>7</ID></VM><A/>": "7 something follows the root element",
 		"<VM><ID>7</ID>":          "the document is cut off",
 		"<VM><ID>7</VM>":          "an end tag without its start",
 		"<HOST><ID>7</ID></HOST>": "no VM document",

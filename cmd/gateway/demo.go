@@ -124,6 +124,7 @@ func writeInfo(path string, info demoInfo) error {
 
 var welcome = template.Must(template.New("welcome").Parse(`{{define "login"}}{"backend":"{{.ID}}","username":"{{(index .Users 0).Username}}","password":"{{(index .Users 0).Password}}"}{{end -}}
 The gateway serves two simulated clouds at {{.URL}}
+  Web console    {{.URL}}/
   API reference  {{.URL}}/docs
 {{range .Backends}}  {{.ID}}  {{.Kind}} at {{.Endpoint}}
 {{range .Users}}       {{printf "%-12s" .Username}} {{printf "%-14s" .Password}} {{.Role}}

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { client, fillLogin, logIn, openPage, startDemo, until } from './world.js'
+import { client, fillLogin, logIn, openGate, openPage, startDemo, until } from './world.js'
 
 const demo = await startDemo(24)
 const api = await client(demo)
@@ -225,6 +225,28 @@ test('a session that is ended behind the page’s back is noticed', async t => {
   await page.getByRole('heading', { level: 1, name: vm.displayName }).waitFor()
   await page.evaluate(() => fetch('/sessions/current', { method: 'DELETE' }))
   await page.getByRole('dialog', { name: 'Log in again' }).waitFor()
+})
+
+test('a page that was cut off says so, and catches up', async t => {
+  const gate = await openGate(t, demo)
+  const page = await openPage(t, gate)
+  await logIn(page, { ...demo, url: gate.url })
+  const [vm] = await api.find('backend=xen AND state=STOPPED')
+  await page.goto(`${gate.url}/ui/vms?q=${vm.id}`)
+  await page.getByRole('link', { name: vm.displayName }).waitFor()
+  await page.getByText('Live', { exact: true }).waitFor()
+  await gate.close()
+  await page.getByText('Reconnecting', { exact: true }).waitFor()
+  await api.call('PATCH', `/vms/${vm.id}`, { displayName: 'renamed-meanwhile' })
+  await page.getByRole('link', { name: vm.displayName }).click()
+  await page.getByRole('alert').getByText('could not be reached').waitFor()
+  await gate.open()
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await page.getByRole('heading', { level: 1, name: 'renamed-meanwhile' }).waitFor()
+  await page.goBack()
+  await page.getByRole('link', { name: 'renamed-meanwhile' }).waitFor()
+  await page.getByText('Live', { exact: true }).waitFor()
+  await api.call('PATCH', `/vms/${vm.id}`, { displayName: vm.displayName })
 })
 
 test('the palette finds VMs, pages and actions, by keyboard alone', async t => {

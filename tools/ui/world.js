@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import net from 'node:net'
 import { join } from 'node:path'
 import { after } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -47,6 +48,37 @@ export async function startDemo(vms) {
   })
   await until('the gateway is ready', () => existsSync(info) || child.exitCode !== null)
   return JSON.parse(readFileSync(info, 'utf8'))
+}
+
+/** A way to the gateway that can be closed, with all that is on it, and opened again. */
+export async function openGate(t, { url }) {
+  const { port: target } = new URL(url)
+  const sockets = new Set()
+  let server, port = 0
+  const gate = {
+    async open() {
+      server = net.createServer(client => {
+        const upstream = net.connect(Number(target), '127.0.0.1')
+        for (const socket of [client, upstream]) {
+          sockets.add(socket)
+          socket.on('error', () => {}).on('close', () => (client.destroy(), upstream.destroy(), sockets.delete(socket)))
+        }
+        client.pipe(upstream).pipe(client)
+      }).listen(port, '127.0.0.1')
+      await once(server, 'listening')
+      port = server.address().port
+      gate.url = `http://127.0.0.1:${port}`
+    },
+    async close() {
+      const closed = once(server, 'close')
+      server.close()
+      for (const socket of sockets) socket.destroy()
+      await closed
+    },
+  }
+  await gate.open()
+  t.after(() => gate.close())
+  return gate
 }
 
 const browser = await chromium.launch({

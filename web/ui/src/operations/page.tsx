@@ -25,7 +25,7 @@ export function OperationsPage() {
           </button>
         ))}
       </div>
-      {shown.length > 0 ? <OperationTable operations={shown} /> : <p className="empty">{loading ? 'Reading…' : wanted ? 'None of these.' : 'Nothing yet: start, stop or move a VM, and it is followed here.'}</p>}
+      {shown.length > 0 ? <div className="card"><OperationTable operations={shown} /></div> : <p className="empty">{loading ? 'Reading…' : wanted ? 'None of these.' : 'Nothing yet: start, stop or move a VM, and it is followed here.'}</p>}
     </div>
   )
 }

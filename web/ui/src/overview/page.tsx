@@ -42,13 +42,13 @@ export function OverviewPage() {
     <div className="page">
       <h1>Overview</h1>
       <div className="cards">
-        {!backends && <Card title="Backends" wide><Loading /></Card>}
+        {!backends && <Card title="Backends"><Loading lines={6} /></Card>}
         {shown.map(b => <BackendCard key={b.id} backend={b} sum={byBackend.get(b.id)} down={unreachable.find(u => u.backend === b.id)?.problem.title} loading={loading} />)}
-        <Hosts rows={rows} version={version} />
-        <Card title="Running, failed or cancelled lately" wide aside={<Link href="/operations">All operations</Link>}>
-          {lately.length > 0 ? <OperationTable operations={lately} /> : <p className="empty">Nothing runs, and nothing has failed.</p>}
-        </Card>
       </div>
+      <Hosts rows={rows} version={version} />
+      <Card title="Running, failed or cancelled lately" aside={<Link href="/operations">All operations</Link>}>
+        {lately.length > 0 ? <OperationTable operations={lately} /> : <p className="empty">Nothing runs, and nothing has failed.</p>}
+      </Card>
     </div>
   )
 }
@@ -114,7 +114,7 @@ function Hosts({ rows, version }: { rows: ReadonlyMap<string, Row>; version: num
     [rows, version],
   )
   return (
-    <Card title={hosts.data ? `Hosts (${count(hosts.data.length)})` : 'Hosts'} wide>
+    <Card title={hosts.data ? `Hosts (${count(hosts.data.length)})` : 'Hosts'}>
       {hosts.error && <ProblemNote problem={problemOf(hosts.error)} retry={() => void hosts.refetch()} />}
       {hosts.data ? <HostTable hosts={hosts.data} given={given} /> : !hosts.error && <Loading />}
     </Card>

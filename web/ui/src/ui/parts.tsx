@@ -141,10 +141,10 @@ export function Facts({ facts }: { facts: readonly (readonly [name: string, valu
   return <dl className="facts">{known.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}</dl>
 }
 
-export function Card({ title, children, aside, wide }: { title: string; children: ReactNode; aside?: ReactNode; wide?: boolean }) {
+export function Card({ title, children, aside }: { title: string; children: ReactNode; aside?: ReactNode }) {
   const id = useId()
   return (
-    <section className="card" aria-labelledby={id} data-wide={wide || undefined}>
+    <section className="card" aria-labelledby={id}>
       <header className="card-head"><h2 id={id}>{title}</h2>{aside}</header>
       {children}
     </section>

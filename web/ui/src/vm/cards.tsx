@@ -66,7 +66,7 @@ export function Rows<T>({ items, name, head, row, empty }: { items: readonly T[]
 
 export function Disks({ disks }: { disks: readonly Schemas['Disk'][] }) {
   return (
-    <Card title={`Disks (${count(disks.length)})`} wide>
+    <Card title={`Disks (${count(disks.length)})`}>
       <Rows
         items={disks}
         name="Disks"
@@ -87,7 +87,7 @@ export function Disks({ disks }: { disks: readonly Schemas['Disk'][] }) {
 
 export function Nics({ nics }: { nics: readonly Schemas['NIC'][] }) {
   return (
-    <Card title={`Network interfaces (${count(nics.length)})`} wide>
+    <Card title={`Network interfaces (${count(nics.length)})`}>
       <Rows
         items={nics}
         name="Network interfaces"
@@ -162,7 +162,7 @@ export function History({ vm }: { vm: VM }) {
   const history = vm.opennebula?.history
   if (!history) return null
   return (
-    <Card title="Where it has been" wide>
+    <Card title="Where it has been">
       <Rows
         items={history.toReversed()}
         name="Where it has been"

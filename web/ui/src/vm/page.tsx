@@ -150,7 +150,7 @@ function Operations({ id }: { id: string }) {
   const { operations } = useFleetState()
   const own = operations.filter(o => o.vm === id)
   return (
-    <Card title="Operations" wide>
+    <Card title="Operations">
       {own.length === 0 ? <p className="empty">You have done nothing with it through this gateway lately.</p> : <OperationTable operations={own} withoutVM />}
     </Card>
   )
@@ -169,7 +169,7 @@ function Native({ id }: { id: string }) {
   })
   const now = useNow()
   return (
-    <Card title="The backend’s record" wide aside={open && native.data ? <span className="hint" title={time(native.data.at)}>read {age(native.data.at, now)} ago</span> : <Button small onClick={() => setOpen(true)} disabled={open}>Show</Button>}>
+    <Card title="The backend’s record" aside={open && native.data ? <span className="hint" title={time(native.data.at)}>read {age(native.data.at, now)} ago</span> : <Button small onClick={() => setOpen(true)} disabled={open}>Show</Button>}>
       {open && (native.error ? <ProblemNote problem={problemOf(native.error)} retry={() => void native.refetch()} /> : native.data ? <Code label="the record as JSON" text={native.data.text} /> : <Loading />)}
     </Card>
   )

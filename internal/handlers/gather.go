@@ -176,9 +176,12 @@ func (f *firstItems[T]) offer(item *T, keep func(*T) *T) {
 	if f.full() && f.compare(item, f.items[f.n-1]) >= 0 {
 		return
 	}
-	at, twice := slices.BinarySearchFunc(f.items, item, f.compare)
-	if twice {
-		return
+	at := len(f.items)
+	if at > 0 && f.compare(item, f.items[at-1]) <= 0 { // a source in order gives the next one
+		var twice bool
+		if at, twice = slices.BinarySearchFunc(f.items, item, f.compare); twice {
+			return
+		}
 	}
 	if keep != nil {
 		item = keep(item)

@@ -181,7 +181,7 @@ func (t vmTail) version() string { return t.NextPageToken + t.missing.version() 
 func pageReply[T any](a *API, name string, items []*T, appendJSON func([]byte, *T) ([]byte, error), tail interface{ version() string }) (reply, error) {
 	rep := reply{status: http.StatusOK, header: http.Header{}}
 	a.metrics.listed.WithLabelValues(name).Add(float64(len(items)))
-	text := append(make([]byte, 0, 1<<10*(len(items)+1)), `{"`+name+`":[`...)
+	text := append(make([]byte, 0, 3<<9*(len(items)+1)), `{"`+name+`":[`...)
 	for i, item := range items {
 		var err error
 		if i > 0 {

@@ -14,6 +14,7 @@ func TestETagChangesWithWhatIsChanged(t *testing.T) {
 		t.Fatalf("ETag %q", etag)
 	}
 	before := vm.Clone()
+	seen := map[string]string{etag: "nothing"}
 	for name, change := range map[string]func(*backends.VM){
 		"name":           func(vm *backends.VM) { *vm.DisplayName += "." },
 		"state":          func(vm *backends.VM) { vm.State = backends.StateStopped },
@@ -23,13 +24,17 @@ func TestETagChangesWithWhatIsChanged(t *testing.T) {
 		"disk's size":    func(vm *backends.VM) { *vm.Disks[1].SizeBytes++ },
 		"address":        func(vm *backends.VM) { vm.NICs[0].Addresses[1] = "10.0.0.1" },
 		"permission":     func(vm *backends.VM) { vm.OpenNebula.Permissions.Other.Admin = false },
+		"no disks":       func(vm *backends.VM) { vm.Disks = []backends.Disk{} },
+		"disks not told": func(vm *backends.VM) { vm.Disks = nil },
 		"allowed action": func(vm *backends.VM) { vm.AllowedActions = nil },
 	} {
 		changed := vm.Clone()
 		change(changed)
-		if backends.ETag(changed) == etag {
-			t.Errorf("%s: changed, and the ETag is the same", name)
+		got := backends.ETag(changed)
+		if same, ok := seen[got]; ok {
+			t.Errorf("%s: changed, and the ETag is that with %s changed", name, same)
 		}
+		seen[got] = name
 	}
 	if !reflect.DeepEqual(vm, before) {
 		t.Error("ETag has changed the VM")

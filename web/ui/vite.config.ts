@@ -10,6 +10,7 @@ export default defineConfig({
   plugins: [react()],
   build: {
     target: ['chrome123', 'firefox121', 'safari17.5'], // the first with light-dark() in CSS
+    license: { fileName: 'licenses.txt' }, // of what is in the bundle, as its licenses ask for
     assetsInlineLimit: 0, // the policy allows no data: URLs
     chunkSizeWarningLimit: 700, // in kB, of one file that is compressed to a third
     modulePreload: { polyfill: false },

@@ -1,10 +1,11 @@
 // The frame around every page.
 import { Activity, Boxes, LayoutDashboard, LogOut, Moon, Plus, Search, Sun, UserRound } from 'lucide-react'
-import { type ReactNode, useEffect, useState } from 'react'
+import { Component, type ReactNode, useEffect, useState } from 'react'
 import { flushSync } from 'react-dom'
 import { Link, Redirect, Route, Router, Switch, useLocation } from 'wouter'
 
 import { ActionsProvider } from './actions/context'
+import { problemOf } from './api/client'
 import { FleetPage } from './fleet/page'
 import { useFleet, useFleetState } from './fleet/hooks'
 import type { Connection } from './fleet/stream'
@@ -13,7 +14,7 @@ import { OverviewPage } from './overview/page'
 import { Palette } from './palette'
 import { Gate, LoginDialog } from './session/login'
 import { useBackends, useSession } from './session/session'
-import { Button, Menu } from './ui/parts'
+import { Button, Menu, ProblemNote, useTitle } from './ui/parts'
 import { VMPage } from './vm/page'
 
 export function App() {
@@ -51,6 +52,8 @@ const pages = [
 
 function Frame() {
   const [palette, setPalette] = useState(false)
+  const [path] = useLocation()
+  useArrival(path)
   useShortcuts(() => setPalette(true))
   return (
     <div className="frame">
@@ -69,20 +72,46 @@ function Frame() {
       </header>
       <LoginsEnded />
       <main id="main" tabIndex={-1}>
-        <Switch>
-          <Route path="/" component={OverviewPage} />
-          <Route path="/vms" component={FleetPage} />
-          <Route path="/vms/:id">{({ id }) => <VMPage key={id} id={decodeURIComponent(id)} />}</Route>
-          <Route path="/operations" component={OperationsPage} />
-          <Route><NotFound /></Route>
-        </Switch>
+        <Mishap key={path}>
+          <Switch>
+            <Route path="/" component={OverviewPage} />
+            <Route path="/vms" component={FleetPage} />
+            <Route path="/vms/:id">{({ id }) => <VMPage key={id} id={id} />}</Route>
+            <Route path="/operations" component={OperationsPage} />
+            <Route><NotFound /></Route>
+          </Switch>
+        </Mishap>
       </main>
       <Palette open={palette} setOpen={setPalette} />
     </div>
   )
 }
 
+/** A new page begins at its top, and takes the focus if it was in what is gone. */
+function useArrival(path: string) {
+  useEffect(() => {
+    const main = document.getElementById('main')
+    if (main) main.scrollTop = 0
+    if (document.activeElement === document.body) main?.focus({ preventScroll: true })
+  }, [path])
+}
+
+/** A mistake in one page does not take the others away. */
+class Mishap extends Component<{ children: ReactNode }, { thrown?: unknown }> {
+  override state: { thrown?: unknown } = {}
+
+  static getDerivedStateFromError(thrown: unknown) {
+    return { thrown }
+  }
+
+  override render() {
+    if (this.state.thrown === undefined) return this.props.children
+    return <div className="page"><ProblemNote problem={problemOf(this.state.thrown)} retry={() => this.setState({ thrown: undefined })} /></div>
+  }
+}
+
 function NotFound() {
+  useTitle('No such page')
   const [path] = useLocation()
   if (path.endsWith('/') && path !== '/') return <Redirect to={path.replace(/\/+$/, '') || '/'} replace />
   return (

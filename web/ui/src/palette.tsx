@@ -1,7 +1,7 @@
 // Ctrl-K: find a VM, go to a page, or do something with the VM that is shown.
 import * as Ariakit from '@ariakit/react'
 import { useQueryClient } from '@tanstack/react-query'
-import { useDeferredValue, useMemo, useState } from 'react'
+import { useCallback, useDeferredValue, useEffect, useMemo, useRef, useState } from 'react'
 import { useLocation } from 'wouter'
 
 import { actionsOf } from './actions/catalog'
@@ -19,9 +19,26 @@ interface Entry {
 }
 
 export function Palette({ open, setOpen }: { open: boolean; setOpen(open: boolean): void }) {
+  // What was chosen takes the focus, such as a window; else it goes back to where it was.
+  const chosen = useRef(false)
+  useEffect(() => {
+    if (open) chosen.current = false
+  }, [open])
+  const choose = useCallback(() => {
+    chosen.current = true
+    setOpen(false)
+  }, [setOpen])
   return (
-    <Ariakit.Dialog open={open} onClose={() => setOpen(false)} unmountOnHide backdrop={<div className="backdrop" />} className="palette" aria-label="Find or do">
-      <Content close={() => setOpen(false)} />
+    <Ariakit.Dialog
+      open={open}
+      onClose={() => setOpen(false)}
+      autoFocusOnHide={() => !chosen.current}
+      unmountOnHide
+      backdrop={<div className="backdrop" />}
+      className="palette"
+      aria-label="Find or do"
+    >
+      <Content close={choose} />
     </Ariakit.Dialog>
   )
 }
@@ -58,10 +75,11 @@ function useEntries(text: string, close: () => void): { title: string; entries: 
   return useMemo(() => {
     const has = (label: string) => label.toLowerCase().includes(text)
     const page = (label: string, to: string): Entry => ({ key: to, label, aside: null, run: () => go(to) })
-    const pages = [page('Overview', '/'), page('Fleet', '/vms'), page('Operations', '/operations')].filter(p => has(String(p.label)))
+    const reference: Entry = { key: 'docs', label: 'API reference', aside: null, run: () => location.assign('/docs') }
+    const pages = [page('Overview', '/'), page('Fleet', '/vms'), page('Operations', '/operations'), reference].filter(p => has(String(p.label)))
 
     const id = /^\/vms\/(.+)$/.exec(path)?.[1]
-    const vm = id ? client.getQueryData<VM>(['vm', decodeURIComponent(id), 'full']) : undefined
+    const vm = id ? client.getQueryData<VM>(['vm', id, 'full']) : undefined
     const actions = vm ? actionsOf(vm).filter(a => has(a.label)).map((action): Entry => ({
       key: action.key, label: action.label, aside: null, run: () => begin(action, { id: vm.id, name: vm.displayName ?? '' }),
     })) : []

@@ -1,5 +1,5 @@
 // One action for many VMs: each is asked about first, and each has a result of its own.
-import { useEffect, useMemo, useRef, useState } from 'react'
+import { memo, useEffect, useMemo, useRef, useState } from 'react'
 import { Link } from 'wouter'
 
 import { type Operation, type Plan, type Problem, problemOf } from '../api/client'
@@ -36,7 +36,7 @@ async function each<T>(items: readonly T[], signal: AbortSignal, work: (item: T,
 export function BulkDialog({ run, onClose }: { run: BulkRun; onClose(): void }) {
   const { action, subjects } = run
   const fleet = useFleet()
-  const { operations } = useFleetState()
+  useFleetState() // to be drawn again as operations go on
   const [items, setItems] = useState<readonly Item[]>(() => subjects.map(subject => ({ subject })))
   const [phase, setPhase] = useState<'asking' | 'asked' | 'running' | 'done'>('asking')
   const [typed, setTyped] = useState('')
@@ -103,12 +103,7 @@ export function BulkDialog({ run, onClose }: { run: BulkRun; onClose(): void }) 
         {phase === 'done' && 'All were asked for. What runs on goes on without this window; the operations tell how it ends.'}
       </p>
       <ul className="bulk" tabIndex={0} aria-label="VMs and what becomes of each">
-        {items.map(item => (
-          <li key={item.subject.id}>
-            <Link href={`/vms/${item.subject.id}`}>{item.subject.name || item.subject.id}</Link>
-            <Result item={item} operation={operations.find(o => o.id === item.operation)} />
-          </li>
-        ))}
+        {items.map(item => <Line key={item.subject.id} item={item} operation={item.operation ? fleet.operation(item.operation) : undefined} />)}
       </ul>
       {action.risk !== 'none' && phase === 'asked' && possible > 0 && (
         <Field label={`To go on, type the number of VMs: ${possible}`}>
@@ -121,6 +116,15 @@ export function BulkDialog({ run, onClose }: { run: BulkRun; onClose(): void }) 
 
 const marker = (setItems: (change: (all: readonly Item[]) => readonly Item[]) => void) => (at: number, part: Partial<Item>) =>
   setItems(all => all.map((item, i) => (i === at ? { ...item, ...part } : item)))
+
+const Line = memo(function Line({ item, operation }: { item: Item; operation: Operation | undefined }) {
+  return (
+    <li>
+      <Link href={`/vms/${item.subject.id}`}>{item.subject.name || item.subject.id}</Link>
+      <Result item={item} operation={operation} />
+    </li>
+  )
+})
 
 function Result({ item, operation }: { item: Item; operation: Operation | undefined }) {
   useFollowed(operation)

@@ -7,14 +7,15 @@ import { catalog } from '../actions/catalog'
 import { useActions } from '../actions/context'
 import { useBackends } from '../session/session'
 import { count, words } from '../ui/format'
-import { Button, CopyButton, Menu, ProblemNote } from '../ui/parts'
-import { allStates, StateMark } from '../ui/state'
+import { Button, CopyButton, Menu, ProblemNote, useTitle } from '../ui/parts'
+import { inOrder, StateMark } from '../ui/state'
 import { useFleet, useFleetState, useMatches, useRows } from './hooks'
 import { apiFilter, type Search, useSearch } from './search'
 import { Table } from './table'
 import type { Wanted } from './view'
 
 export function FleetPage() {
+  useTitle('Fleet')
   const [search, change] = useSearch()
   const matches = useMatches(search.filter)
   const text = useDeferredValue(search.text)
@@ -78,11 +79,12 @@ function Empty({ filtered, reset }: { filtered: boolean; reset(): void }) {
 /** What is missing from the table is said, not hidden. */
 function Trouble() {
   const fleet = useFleet()
-  const { unreachable, undecodable } = useFleetState()
-  if (unreachable.length + undecodable.length === 0) return null
+  const { unreachable, undecodable, unnamed } = useFleetState()
+  const unreadable = undecodable.length + unnamed
+  if (unreachable.length + unreadable === 0) return null
   const parts = [
     unreachable.length > 0 && `${unreachable.map(u => u.backend).join(', ')} unreachable`,
-    undecodable.length > 0 && `${count(undecodable.length)} VMs unreadable`,
+    unreadable > 0 && `${count(unreadable)} VMs unreadable`,
   ].filter(Boolean)
   return (
     <details className="trouble">
@@ -95,7 +97,8 @@ function Trouble() {
           </div>
         ))}
         {undecodable.length > 0 && <p>These VMs are there, but what the backend says of them cannot be read:</p>}
-        <ul>{undecodable.slice(0, 100).map((u, i) => <li key={u.id ?? i}><code>{u.id ?? 'without an id'}</code> {u.problem.detail}</li>)}</ul>
+        <ul>{undecodable.map((u, i) => <li key={u.id ?? i}><code>{u.id ?? 'without an id'}</code> {u.problem.detail}</li>)}</ul>
+        {unnamed > 0 && <p>And {count(unnamed)} more.</p>}
       </div>
     </details>
   )
@@ -112,7 +115,7 @@ function Controls({ search, change }: { search: Search; change: Change }) {
     return counts
     // version stands for the contents of rows
   }, [rows, version])
-  const states = [...allStates, ...[...present.keys()].filter(s => !allStates.includes(s))].filter(s => present.has(s) || search.states.includes(s))
+  const states = inOrder([...present.keys(), ...search.states])
   const toggle = <T,>(list: readonly T[], item: T) => (list.includes(item) ? list.filter(x => x !== item) : [...list, item])
   return (
     <div className="controls">
@@ -176,6 +179,8 @@ function FilterField({ search, change }: { search: Search; change: Change }) {
   )
 }
 
+const mostAtOnce = 500
+
 function SelectionBar({ selected, setSelected }: { selected: ReadonlySet<string>; setSelected(s: ReadonlySet<string>): void }) {
   const { rows, version } = useFleetState()
   const { beginBulk } = useActions()
@@ -203,7 +208,7 @@ function SelectionBar({ selected, setSelected }: { selected: ReadonlySet<string>
   return (
     <div className="selection" role="region" aria-label="Selection">
       <strong className="number">{count(subjects.length)} selected</strong>
-      <Menu button="Do with all of them…" groups={[{ title: '', entries: entries.filter(e => !e.danger) }, { title: 'Dangerous', entries: entries.filter(e => e.danger) }]} />
+      {subjects.length > mostAtOnce ? <span className="hint">At most {count(mostAtOnce)} at once: choose fewer to do something with them.</span> : <Menu button="Do with all of them…" groups={[{ title: '', entries: entries.filter(e => !e.danger) }, { title: 'Dangerous', entries: entries.filter(e => e.danger) }]} />}
       <Button tone="bare" onClick={clear}>Clear</Button>
       <span className="hint">{[...new Set(subjects.map(s => words(s.state)))].slice(0, 4).join(', ')}</span>
     </div>

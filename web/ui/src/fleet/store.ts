@@ -17,16 +17,18 @@ export interface FleetState {
   connection: Connection
   unreachable: readonly Unreachable[]
   undecodable: readonly Undecodable[]
+  /** How many more could not be read: a list names only the first. */
+  unnamed: number
 }
 
 const batchMs = 200
 const startWithin = 1500 // then the list is read although the stream of events is not there yet
-const keepOperations = 500
+const keepOperations = 2000
 
 export class Fleet {
   private state: FleetState = {
     version: 0, rows: new Map(), operations: [], loading: true, error: undefined,
-    connection: 'connecting', unreachable: [], undecodable: [],
+    connection: 'connecting', unreachable: [], undecodable: [], unnamed: 0,
   }
   private readonly rows = new Map<string, Row>()
   private readonly operations = new Map<string, Operation>()
@@ -120,7 +122,7 @@ export class Fleet {
     for (const id of this.rows.keys()) this.changed.add(id)
     this.rows.clear()
     this.operations.clear()
-    this.change({ loading: true, error: undefined, unreachable: [], undecodable: [], operations: [] })
+    this.change({ loading: true, error: undefined, unreachable: [], undecodable: [], unnamed: 0, operations: [] })
     this.flush()
   }
 
@@ -183,7 +185,7 @@ export class Fleet {
     const seen = new Set<string>()
     this.change({ loading: true })
     try {
-      const { unreachable, undecodable } = await listVMs({ fields: rowFields, ...(backends && { backends }) }, signal, vms => {
+      const { unreachable, undecodable, undecodableTotal } = await listVMs({ fields: rowFields, ...(backends && { backends }) }, signal, vms => {
         for (const vm of vms) {
           seen.add(vm.id)
           if (fresher.has(vm.id)) continue
@@ -206,6 +208,7 @@ export class Fleet {
         error: undefined,
         unreachable: [...this.state.unreachable.filter(u => !covered(u.backend)), ...unreachable],
         undecodable: [...this.state.undecodable.filter(u => !covered(backendOf(u))), ...undecodable],
+        unnamed: undecodableTotal - undecodable.length,
       })
     } catch (thrown) {
       if (!isAbort(thrown) && !signal.aborted) this.change({ loading: false, error: problemOf(thrown) })

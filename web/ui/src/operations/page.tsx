@@ -4,12 +4,14 @@ import { useSearchParams } from 'wouter'
 import type { Schemas } from '../api/client'
 import { useFleetState } from '../fleet/hooks'
 import { count } from '../ui/format'
+import { useTitle } from '../ui/parts'
 import { OperationMark } from '../ui/state'
 import { OperationTable } from './table'
 
 const states: readonly Schemas['OperationState'][] = ['RUNNING', 'FAILED', 'CANCELLED', 'UNKNOWN', 'SUCCEEDED']
 
 export function OperationsPage() {
+  useTitle('Operations')
   const { operations, loading } = useFleetState()
   const [params, setParams] = useSearchParams()
   const wanted = states.find(s => s === params.get('state'))

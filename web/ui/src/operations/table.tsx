@@ -4,7 +4,7 @@ import { Progress } from '../actions/toasts'
 import type { Operation } from '../api/client'
 import { useFleetState } from '../fleet/hooks'
 import { useFollowed } from '../actions/context'
-import { age, time, useNow, words } from '../ui/format'
+import { ago, time, useNow, words } from '../ui/format'
 
 export function OperationTable({ operations, withoutVM }: { operations: readonly Operation[]; withoutVM?: boolean }) {
   return (
@@ -27,7 +27,7 @@ function Line({ operation, withoutVM }: { operation: Operation; withoutVM: boole
         {!withoutVM && operation.vm && <Link href={`/vms/${operation.vm}`}>{name}</Link>}
         {made && <span className="hint">made <Link href={`/vms/${made}`}>{rows.get(made)?.name || made}</Link></span>}
         <span className="hint">{operation.backend}</span>
-        <time className="hint number" dateTime={operation.createTime} title={time(operation.createTime)}>{age(Date.parse(operation.createTime), now)} ago</time>
+        <time className="hint number" dateTime={operation.createTime} title={time(operation.createTime)}>{ago(Date.parse(operation.createTime), now)}</time>
       </div>
       <Progress operation={operation} quiet={operation.progress === undefined} />
     </li>

@@ -9,8 +9,8 @@ import type { Row } from '../fleet/rows'
 import { OperationTable } from '../operations/table'
 import { useBackends, useSession } from '../session/session'
 import { bytes, count, decimal, words } from '../ui/format'
-import { Card, Loading, Meter, ProblemNote } from '../ui/parts'
-import { allStates, StateMark, toneOf } from '../ui/state'
+import { Card, Loading, Meter, ProblemNote, useTitle } from '../ui/parts'
+import { inOrder, StateMark, toneOf } from '../ui/state'
 
 interface Sum {
   total: number
@@ -29,6 +29,7 @@ function sums(rows: Iterable<Row>): ReadonlyMap<string, Sum> {
 }
 
 export function OverviewPage() {
+  useTitle('Overview')
   const { rows, version, loading, operations, unreachable } = useFleetState()
   const { data: backends } = useBackends()
   const byBackend = useMemo(
@@ -54,7 +55,7 @@ export function OverviewPage() {
 }
 
 function BackendCard({ backend, sum, down, loading }: { backend: Backend; sum: Sum | undefined; down: string | undefined; loading: boolean }) {
-  const entries = allStates.filter(s => sum?.states.has(s)).map(s => [s, sum!.states.get(s)!] as const)
+  const entries = inOrder(sum?.states.keys() ?? []).map(s => [s, sum!.states.get(s)!] as const)
   const release = backend.release
   return (
     <Card title={backend.displayName} aside={<span className="hint">{release && `${release.product ?? ''} ${release.version}`}</span>}>

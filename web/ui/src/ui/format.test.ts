@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { age, bytes, duration, words } from './format'
+import { age, ago, bytes, duration, words } from './format'
 
 test('sizes', () => {
   expect([0, 1023, 1024, 1.5 * 2 ** 30, 2 ** 80].map(bytes)).toEqual(['0 B', '1,023 B', '1 KiB', '1.5 GiB', '1,048,576 EiB'])
@@ -13,6 +13,8 @@ test('times, also those to come', () => {
   expect(age(now + 7_200_000, now)).toBe('in 2 h')
   expect(age(now + 500, now)).toBe('0 s')
   expect(age(undefined, now)).toBe('')
+  expect(ago(now - 90_000, now)).toBe('1 min ago')
+  expect(ago(now + 7_200_000, now)).toBe('in 2 h')
   expect(duration(-5)).toBe('0 s')
 })
 

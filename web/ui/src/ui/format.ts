@@ -55,6 +55,12 @@ function subscribe(listener: () => void) {
   }
 }
 
+/** The same in a sentence: 3 min ago, in 2 h. */
+export function ago(ms: number | undefined, now: number): string {
+  const text = age(ms, now)
+  return text === '' || text.startsWith('in ') ? text : `${text} ago`
+}
+
 /** The time, as it goes on in steps of ten seconds. */
 export const useNow = () => useSyncExternalStore(subscribe, () => now)
 

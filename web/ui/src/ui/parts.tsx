@@ -5,6 +5,13 @@ import { type ComponentProps, type ReactNode, useEffect, useId, useState } from 
 
 import type { Problem } from '../api/client'
 
+/** Names the page in the browser's own lists. */
+export function useTitle(title: string) {
+  useEffect(() => {
+    document.title = `${title} · VM console`
+  }, [title])
+}
+
 export function Button({ tone = 'plain', small, ...props }: ComponentProps<'button'> & { tone?: 'plain' | 'main' | 'danger' | 'bare'; small?: boolean }) {
   return <button type="button" {...props} className={`button ${props.className ?? ''}`} data-tone={tone} data-small={small || undefined} />
 }

@@ -36,7 +36,13 @@ const operationMarks: Record<OperationState, [Tone, React.ReactNode]> = {
   CANCELLED: ['off', cross], UNKNOWN: ['odd', diamond],
 }
 
-export const allStates = Object.keys(tones) as State[]
+const order = Object.keys(tones) as State[]
+
+/** States in the order in which they are shown; those that a later release adds stand last. */
+export function inOrder(states: Iterable<State>): State[] {
+  const all = [...new Set(states)]
+  return [...order.filter(s => all.includes(s)), ...all.filter(s => !order.includes(s))]
+}
 
 export const toneOf = (state: State): Tone => tones[state] ?? 'odd' // a later release may add states
 
@@ -51,7 +57,7 @@ function Mark({ tone, shape, word }: { tone: Tone; shape: React.ReactNode; word:
 
 export function StateMark({ state, baseState }: { state: State; baseState?: State | undefined }) {
   const word = words(state)
-  return <Mark tone={toneOf(state)} shape={shapes[state] ?? turning} word={baseState ? `${word} (${words(baseState).toLowerCase()})` : word} />
+  return <Mark tone={toneOf(state)} shape={shapes[state] ?? (tones[state] === 'busy' ? turning : diamond)} word={baseState ? `${word} (${words(baseState).toLowerCase()})` : word} />
 }
 
 export function OperationMark({ state }: { state: OperationState }) {

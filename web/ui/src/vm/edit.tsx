@@ -44,7 +44,7 @@ export function EditDialog({ vm, backend, onClose }: { vm: VM; backend: Backend;
         <Field label="Description">{props => <textarea {...props} rows={2} value={draft.description} onChange={e => set({ description: e.target.value })} />}</Field>
         <div className="two">
           {writes('cpu.vcpus') && <Field label="Processors">{props => <input {...props} type="number" min={1} value={draft.vcpus} onChange={e => set({ vcpus: e.target.value })} />}</Field>}
-          {writes('memory.dynamicMaxBytes') && <Field label="Memory, in MiB">{props => <input {...props} type="number" min={1} value={draft.memoryMiB} onChange={e => set({ memoryMiB: e.target.value })} />}</Field>}
+          {writes('memory.dynamicMaxBytes') && <Field label="Memory, in MiB">{props => <input {...props} type="number" min={1} step="any" value={draft.memoryMiB} onChange={e => set({ memoryMiB: e.target.value })} />}</Field>}
         </div>
         {writes('annotations') && <Annotations list={draft.annotations} set={annotations => set({ annotations })} />}
         {problem && <ProblemNote problem={problem} />}

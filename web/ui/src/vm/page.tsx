@@ -12,8 +12,8 @@ import { api, body, problemOf, Refusal, type VM } from '../api/client'
 import { useFleet, useFleetState } from '../fleet/hooks'
 import { OperationTable } from '../operations/table'
 import { useBackends } from '../session/session'
-import { age, time, useNow, words } from '../ui/format'
-import { Button, Card, Code, CopyButton, Loading, Menu, ProblemNote } from '../ui/parts'
+import { ago, time, useNow, words } from '../ui/format'
+import { Button, Card, Code, CopyButton, Loading, Menu, ProblemNote, useTitle } from '../ui/parts'
 import { StateMark } from '../ui/state'
 import { BackendCards, Disks, History, Nics, Summary } from './cards'
 import { EditDialog } from './edit'
@@ -23,10 +23,7 @@ import { Consoles, CrashDumps, Guest, Tpms } from './parts'
 export function VMPage({ id }: { id: string }) {
   const vm = useVM(id)
   useFresh(id)
-  useEffect(() => {
-    document.title = `${vm.data?.displayName ?? id} · VM console`
-    return () => void (document.title = 'VM console')
-  }, [vm.data?.displayName, id])
+  useTitle(vm.data?.displayName || id)
   const missing = vm.error instanceof Refusal && vm.error.problem.status === 404
   return (
     <div className="page">
@@ -169,7 +166,7 @@ function Native({ id }: { id: string }) {
   })
   const now = useNow()
   return (
-    <Card title="The backend’s record" aside={open && native.data ? <span className="hint" title={time(native.data.at)}>read {age(native.data.at, now)} ago</span> : <Button small onClick={() => setOpen(true)} disabled={open}>Show</Button>}>
+    <Card title="The backend’s record" aside={open && native.data ? <span className="hint" title={time(native.data.at)}>read {ago(native.data.at, now)}</span> : <Button small onClick={() => setOpen(true)} disabled={open}>Show</Button>}>
       {open && (native.error ? <ProblemNote problem={problemOf(native.error)} retry={() => void native.refetch()} /> : native.data ? <Code label="the record as JSON" text={native.data.text} /> : <Loading />)}
     </Card>
   )

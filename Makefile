@@ -1,7 +1,7 @@
 # What people and CI do here; `make` lists it.
 
 LINTER   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-GO_FILES := find . -name node_modules -prune -o -name generated -prune -o -name '*.go' -print
+GO_FILES := find . -name node_modules -prune -o -name '*.go' -print
 
 .DEFAULT_GOAL := help
 .PHONY: help run test build ui clients bench lint clean
@@ -23,6 +23,7 @@ test: build ## Check everything: Go, the contract, the demo (race detector: TEST
 	tools/smoke.sh bin/gateway
 	tools/guide/check.sh bin/gateway
 	tools/clients/check.sh bin/gateway
+	tools/prism/check.sh bin/gateway
 	tools/live/check.sh bin/gateway
 	tools/ui/check.sh bin/gateway
 
@@ -46,5 +47,5 @@ lint: ## Read the Go code with golangci-lint
 	go run $(LINTER) run
 
 clean: ## Remove what was built
-	rm -rf bin tools/contract/node_modules tools/contract/generated tools/live/node_modules \
+	rm -rf bin tools/contract/node_modules tools/live/node_modules \
 		examples/javascript/node_modules examples/javascript/gateway.d.ts examples/go/gateway/client.go tools/ui/node_modules web/ui/node_modules

@@ -12,7 +12,7 @@ import { inOrder, StateMark } from '../ui/state'
 import { useFleet, useFleetState, useMatches, useRows } from './hooks'
 import { apiFilter, type Search, useSearch } from './search'
 import { Table } from './table'
-import type { Wanted } from './view'
+import type { Column, Wanted } from './view'
 
 export function FleetPage() {
   useTitle('Fleet')
@@ -41,6 +41,7 @@ export function FleetPage() {
           {state.loading && ' · reading…'}{matching && ' · filtering…'}
         </span>
         <Trouble />
+        <Order search={search} change={change} />
       </div>
       <Controls search={search} change={change} />
       {matches.problem && search.filter && <ProblemNote problem={matches.problem} />}
@@ -150,6 +151,22 @@ function Controls({ search, change }: { search: Search; change: Change }) {
         )}
       </div>
     </div>
+  )
+}
+
+const orders: readonly (readonly [value: string, label: string])[] = [
+  ['name', 'Name'], ['state', 'State'], ['backend', 'Backend'], ['host', 'Host'],
+  ['-memory', 'Most memory'], ['-cpu', 'Most processors'], ['age', 'Newest'], ['-age', 'Oldest'],
+]
+
+/** Where the table has no headings to press. */
+function Order({ search, change }: { search: Search; change: Change }) {
+  const value = (search.descending ? '-' : '') + search.sort
+  return (
+    <select className="order" aria-label="Order" value={value} onChange={e => change({ sort: e.target.value.replace('-', '') as Column, descending: e.target.value.startsWith('-') })}>
+      {orders.map(([key, label]) => <option key={key} value={key}>{label}</option>)}
+      {!orders.some(([key]) => key === value) && <option value={value}>Other</option>}
+    </select>
   )
 }
 

@@ -61,8 +61,10 @@ export function ago(ms: number | undefined, now: number): string {
   return text === '' || text.startsWith('in ') ? text : `${text} ago`
 }
 
+const current = () => now
+
 /** The time, as it goes on in steps of ten seconds. */
-export const useNow = () => useSyncExternalStore(subscribe, () => now)
+export const useNow = () => useSyncExternalStore(subscribe, current, current)
 
 /** SHOUTED_WORDS and camelCase as words. */
 export function words(name: string): string {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { client, fillLogin, logIn, openGate, openPage, startDemo, until } from './world.js'
+import { client, fillLogin, logIn, openGate, openPage, startDemo, startGateway, until } from './world.js'
 
 const demo = await startDemo(24)
 const api = await client(demo)
@@ -246,6 +246,27 @@ test('a page that was cut off says so, and catches up', async t => {
   await page.goBack()
   await page.getByRole('link', { name: 'renamed-meanwhile' }).waitFor()
   await page.getByText('Live', { exact: true }).waitFor()
+  await api.call('PATCH', `/vms/${vm.id}`, { displayName: vm.displayName })
+})
+
+test('a backend that goes away is named, and its VMs stay as they were last seen', async t => {
+  const xen = demo.backends.find(b => b.id === 'xen')
+  const gate = await openGate(t, { url: xen.endpoint })
+  const gateway = await startGateway(t, demo, { xen: gate.url })
+  const page = await openPage(t, gateway)
+  await logIn(page, gateway)
+  const [vm] = await api.find('backend=xen AND state=STOPPED')
+  await page.goto(`${gateway.url}/ui/vms?q=${vm.id}`)
+  await page.getByRole('link', { name: vm.displayName }).waitFor()
+  await page.getByText('Live', { exact: true }).waitFor()
+  await gate.close()
+  await page.getByText('xen unreachable').click()
+  await page.getByText('what is shown of it may be old').waitFor()
+  await page.getByRole('link', { name: vm.displayName }).waitFor()
+  await api.call('PATCH', `/vms/${vm.id}`, { displayName: 'renamed-in-the-dark' })
+  await gate.open()
+  await page.getByRole('link', { name: 'renamed-in-the-dark' }).waitFor()
+  await page.getByText('xen unreachable').waitFor({ state: 'detached' })
   await api.call('PATCH', `/vms/${vm.id}`, { displayName: vm.displayName })
 })
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import net from 'node:net'
 import { join } from 'node:path'
@@ -30,27 +30,46 @@ export async function until(what, probe, ms = patience) {
   }
 }
 
-/** A gateway with both simulators, for all tests of a file. */
-export async function startDemo(vms) {
-  const at = mkdtempSync(join(dir, 'demo-'))
-  const info = join(at, 'info.json')
-  const log = openSync(join(at, 'log'), 'a')
-  const args = ['-demo', '-demo-vms', String(vms), '-demo-info', info, '-listen', '127.0.0.1:0', '-log-level', 'warn']
-  const child = spawn(process.env.GATEWAY, args, {
+/** Starts the gateway's binary, and ends it with whatever asked for it. */
+async function start(ending, args, ready) {
+  const log = openSync(join(dir, 'gateways.log'), 'a')
+  const child = spawn(process.env.GATEWAY, [...args, '-log-level', 'warn'], {
     stdio: ['ignore', log, log],
     env: { ...process.env, VMGATEWAY_LOGINS_PER_MINUTE: '1000' },
   })
   closeSync(log)
   const ended = once(child, 'exit')
-  after(async () => {
+  ending(async () => {
     child.kill('SIGTERM')
     await ended
   })
-  await until('the gateway is ready', () => existsSync(info) || child.exitCode !== null)
+  await until('the gateway is ready', async () => await ready() || child.exitCode !== null)
+}
+
+/** A gateway with both simulators, for all tests of a file. */
+export async function startDemo(vms) {
+  const info = join(mkdtempSync(join(dir, 'demo-')), 'info.json')
+  await start(after, ['-demo', '-demo-vms', String(vms), '-demo-info', info, '-listen', '127.0.0.1:0'], () => existsSync(info))
   return JSON.parse(readFileSync(info, 'utf8'))
 }
 
-/** A way to the gateway that can be closed, with all that is on it, and opened again. */
+/** Another gateway to the demo's simulators; endpoints overrides where it finds one of them. */
+export async function startGateway(t, { backends }, endpoints) {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const listen = `127.0.0.1:${server.address().port}`
+  server.close()
+  const file = join(mkdtempSync(join(dir, 'gateway-')), 'gateway.json') // JSON is YAML
+  writeFileSync(file, JSON.stringify({
+    listen,
+    backends: backends.map(({ id, kind, endpoint }) => ({ id, kind, timeout: '4s', endpoints: [endpoints[id] ?? endpoint] })),
+  }))
+  const url = `http://${listen}`
+  await start(end => t.after(end), ['-config', file], async () => (await fetch(`${url}/healthz`)).ok)
+  return { url, backends }
+}
+
+/** A way to a server that can be closed, with all that is on it, and opened again. */
 export async function openGate(t, { url }) {
   const { port: target } = new URL(url)
   const sockets = new Set()

@@ -37,7 +37,7 @@ func run(ctx context.Context, url string, who gateway.Credentials) error {
 	if err != nil {
 		return err
 	}
-	defer api.DeleteSessionWithResponse(context.WithoutCancel(ctx))
+	defer api.DeleteSessionWithResponse(context.WithoutCancel(ctx), nil)
 
 	vms, err := running(ctx, api)
 	if err != nil {

@@ -101,6 +101,9 @@ func sameTag(tag, want string) bool {
 	return false
 }
 
+// prettySuffix makes the ETag of what is broken into lines another than that of what is not.
+const prettySuffix = "-pretty"
+
 // conditional gives replies an ETag, and answers 304 when the client has the same already (RFC 9110,
 // 13.1.2).
 func (a *API) conditional(next handler) handler {
@@ -123,6 +126,9 @@ func (a *API) conditional(next handler) handler {
 		tag := answer.tag
 		if tag == "" {
 			tag = tagOf(body.text)
+		}
+		if wantsPretty(r) {
+			tag += prettySuffix
 		}
 		answer.body = body
 		if answer.header == nil {

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -62,6 +63,9 @@ func (rep reply) write(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		rep.status, body = http.StatusInternalServerError, rawBody{problemType, []byte(unencodable)}
 	}
+	if wantsPretty(r) {
+		body = body.pretty()
+	}
 	h.Set("Content-Type", body.contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body.text)))
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -70,6 +74,20 @@ func (rep reply) write(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(rep.status)
 	w.Write(body.text) // a client that has hung up is nobody's error
+}
+
+// wantsPretty reports whether a request asks for JSON that people can read.
+func wantsPretty(r *http.Request) bool {
+	return r.URL.RawQuery != "" && r.URL.Query().Get("pretty") == "true"
+}
+
+// pretty breaks JSON into lines; what is no JSON stays as it is.
+func (b rawBody) pretty() rawBody {
+	var text bytes.Buffer
+	if json.Indent(&text, b.text, "", "  ") != nil {
+		return b
+	}
+	return rawBody{b.contentType, text.Bytes()}
 }
 
 // unencodable is the problem of a value that JSON cannot hold.

@@ -30,6 +30,9 @@ func (a *API) streamVMs(r *http.Request) (reply, error) {
 			return reply{}, parameterError(name, "a stream has no pages, and comes in the order of the backends")
 		}
 	}
+	if q.Has("pretty") {
+		return reply{}, parameterError("pretty", "a stream has one VM a line")
+	}
 	p, err := planItems[backends.VM](a, r)
 	if err != nil {
 		return reply{}, err

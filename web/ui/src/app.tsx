@@ -57,13 +57,20 @@ function Frame() {
   useShortcuts(() => setPalette(true))
   return (
     <div className="frame">
-      <a className="skip" href="#main">Skip to the content</a>
+      <a className="skip" href="#main">
+        Skip to the content
+      </a>
       <header className="top">
-        <Link href="/" className="brand"><img src="/ui/icon.svg" width="24" height="24" alt="" /><span>VM console</span></Link>
+        <Link href="/" className="brand">
+          <img src="/ui/icon.svg" width="24" height="24" alt="" />
+          <span>VM console</span>
+        </Link>
         <Nav />
         <div className="top-end">
           <button type="button" className="palette-button" onClick={() => setPalette(true)}>
-            <Search size={15} aria-hidden /><span className="palette-hint">Find or do</span><kbd>Ctrl K</kbd>
+            <Search size={15} aria-hidden />
+            <span className="palette-hint">Find or do</span>
+            <kbd>Ctrl K</kbd>
           </button>
           <Live />
           <ThemeButton />
@@ -78,7 +85,9 @@ function Frame() {
             <Route path="/vms" component={FleetPage} />
             <Route path="/vms/:id">{({ id }) => <VMPage key={id} id={id} />}</Route>
             <Route path="/operations" component={OperationsPage} />
-            <Route><NotFound /></Route>
+            <Route>
+              <NotFound />
+            </Route>
           </Switch>
         </Mishap>
       </main>
@@ -106,7 +115,11 @@ class Mishap extends Component<{ children: ReactNode }, { thrown?: unknown }> {
 
   override render() {
     if (this.state.thrown === undefined) return this.props.children
-    return <div className="page"><ProblemNote problem={problemOf(this.state.thrown)} retry={() => this.setState({ thrown: undefined })} /></div>
+    return (
+      <div className="page">
+        <ProblemNote problem={problemOf(this.state.thrown)} retry={() => this.setState({ thrown: undefined })} />
+      </div>
+    )
   }
 }
 
@@ -117,7 +130,9 @@ function NotFound() {
   return (
     <div className="page">
       <h1>There is no such page</h1>
-      <p><Link href="/">Go to the overview</Link></p>
+      <p>
+        <Link href="/">Go to the overview</Link>
+      </p>
     </div>
   )
 }
@@ -128,7 +143,12 @@ function Nav() {
     <nav className="nav" aria-label="Pages">
       {pages.map(({ path: to, label, Icon }) => {
         const here = to === '/' ? path === '/' : path.startsWith(to)
-        return <Link key={to} href={to} aria-current={here ? 'page' : undefined}><Icon size={17} aria-hidden /><span>{label}</span></Link>
+        return (
+          <Link key={to} href={to} aria-current={here ? 'page' : undefined}>
+            <Icon size={17} aria-hidden />
+            <span>{label}</span>
+          </Link>
+        )
       })}
     </nav>
   )
@@ -145,7 +165,12 @@ const connections: Record<Connection, [tone: string, word: string, about: string
 function Live() {
   const { connection } = useFleetState()
   const [tone, word, about] = connections[connection]
-  return <span className="live" data-tone={tone} title={about} role="status"><span className="live-dot" aria-hidden /><span className="live-word">{word}</span></span>
+  return (
+    <span className="live" data-tone={tone} title={about} role="status">
+      <span className="live-dot" aria-hidden />
+      <span className="live-word">{word}</span>
+    </span>
+  )
 }
 
 function useTheme(): [dark: boolean, toggle: () => void] {
@@ -175,7 +200,13 @@ function useTheme(): [dark: boolean, toggle: () => void] {
 function ThemeButton() {
   const [dark, toggle] = useTheme()
   return (
-    <button type="button" className="icon-button" onClick={toggle} aria-label={dark ? 'Light theme' : 'Dark theme'} title={dark ? 'Light theme' : 'Dark theme'}>
+    <button
+      type="button"
+      className="icon-button"
+      onClick={toggle}
+      aria-label={dark ? 'Light theme' : 'Dark theme'}
+      title={dark ? 'Light theme' : 'Dark theme'}
+    >
       {dark ? <Sun size={17} /> : <Moon size={17} />}
     </button>
   )
@@ -195,12 +226,59 @@ function AccountMenu() {
         label="Logins"
         button={<UserRound size={17} />}
         groups={[
-          { title: 'Logged in', entries: logins.map(l => ({ key: l.backend, label: <><LogOut size={15} />{nameOf(l.backend)}: log {l.user.displayName} out</>, run: () => void logOut(logins.length > 1 ? l.backend : undefined) })) },
-          { title: 'Add a login', entries: others.map(b => ({ key: b.id, label: <><Plus size={15} />{b.displayName}</>, run: () => setAdding(b.id) })) },
-          { title: ' ', entries: logins.length > 1 ? [{ key: 'all', label: <><LogOut size={15} />Log out everywhere</>, run: () => void logOut() }] : [] },
+          {
+            title: 'Logged in',
+            entries: logins.map(l => ({
+              key: l.backend,
+              label: (
+                <>
+                  <LogOut size={15} />
+                  {nameOf(l.backend)}: log {l.user.displayName} out
+                </>
+              ),
+              run: () => void logOut(logins.length > 1 ? l.backend : undefined),
+            })),
+          },
+          {
+            title: 'Add a login',
+            entries: others.map(b => ({
+              key: b.id,
+              label: (
+                <>
+                  <Plus size={15} />
+                  {b.displayName}
+                </>
+              ),
+              run: () => setAdding(b.id),
+            })),
+          },
+          {
+            title: ' ',
+            entries:
+              logins.length > 1
+                ? [
+                    {
+                      key: 'all',
+                      label: (
+                        <>
+                          <LogOut size={15} />
+                          Log out everywhere
+                        </>
+                      ),
+                      run: () => void logOut(),
+                    },
+                  ]
+                : [],
+          },
         ]}
       />
-      <LoginDialog key={adding} open={adding !== undefined} onClose={() => setAdding(undefined)} first={adding} title="Log in at one more backend" />
+      <LoginDialog
+        key={adding}
+        open={adding !== undefined}
+        onClose={() => setAdding(undefined)}
+        first={adding}
+        title="Log in at one more backend"
+      />
     </>
   )
 }
@@ -216,8 +294,12 @@ function LoginsEnded() {
     <>
       {all.map(backend => (
         <div key={backend} className="banner" role="alert">
-          <span>The login at <strong>{backend}</strong> has ended. What is shown of it may be old.</span>
-          <Button small onClick={() => setAgain(backend)}>Log in again</Button>
+          <span>
+            The login at <strong>{backend}</strong> has ended. What is shown of it may be old.
+          </span>
+          <Button small onClick={() => setAgain(backend)}>
+            Log in again
+          </Button>
         </div>
       ))}
       <LoginDialog key={again} open={again !== undefined} onClose={() => setAgain(undefined)} first={again} title="Log in again" />
@@ -225,7 +307,8 @@ function LoginsEnded() {
   )
 }
 
-const typing = (target: EventTarget | null) => target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
+const typing = (target: EventTarget | null) =>
+  target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
 
 function useShortcuts(openPalette: () => void) {
   const [path, go] = useLocation()

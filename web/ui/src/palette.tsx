@@ -51,16 +51,26 @@ function Content({ close }: { close(): void }) {
     <Ariakit.ComboboxProvider open focusLoop includesBaseElement={false} setValue={setValue}>
       <Ariakit.Combobox className="palette-input" autoSelect autoFocus placeholder="A VM, a page, an action…" aria-label="Find or do" />
       <Ariakit.ComboboxList className="palette-list" alwaysVisible>
-        {groups.filter(g => g.entries.length > 0).map(group => (
-          <Ariakit.ComboboxGroup key={group.title}>
-            <Ariakit.ComboboxGroupLabel className="menu-label">{group.title}</Ariakit.ComboboxGroupLabel>
-            {group.entries.map(entry => (
-              <Ariakit.ComboboxItem key={entry.key} value={entry.key} setValueOnClick={false} hideOnClick={false} className="menu-item" onClick={() => (close(), entry.run())}>
-                <span className="palette-label">{entry.label}</span>{entry.aside}
-              </Ariakit.ComboboxItem>
-            ))}
-          </Ariakit.ComboboxGroup>
-        ))}
+        {groups
+          .filter(g => g.entries.length > 0)
+          .map(group => (
+            <Ariakit.ComboboxGroup key={group.title}>
+              <Ariakit.ComboboxGroupLabel className="menu-label">{group.title}</Ariakit.ComboboxGroupLabel>
+              {group.entries.map(entry => (
+                <Ariakit.ComboboxItem
+                  key={entry.key}
+                  value={entry.key}
+                  setValueOnClick={false}
+                  hideOnClick={false}
+                  className="menu-item"
+                  onClick={() => (close(), entry.run())}
+                >
+                  <span className="palette-label">{entry.label}</span>
+                  {entry.aside}
+                </Ariakit.ComboboxItem>
+              ))}
+            </Ariakit.ComboboxGroup>
+          ))}
       </Ariakit.ComboboxList>
       {!found && <p className="empty">Nothing fits.</p>}
     </Ariakit.ComboboxProvider>
@@ -76,16 +86,28 @@ function useEntries(text: string, close: () => void): { title: string; entries: 
     const has = (label: string) => label.toLowerCase().includes(text)
     const page = (label: string, to: string): Entry => ({ key: to, label, aside: null, run: () => go(to) })
     const reference: Entry = { key: 'docs', label: 'API reference', aside: null, run: () => location.assign('/docs') }
-    const pages = [page('Overview', '/'), page('Fleet', '/vms'), page('Operations', '/operations'), reference].filter(p => has(String(p.label)))
+    const pages = [page('Overview', '/'), page('Fleet', '/vms'), page('Operations', '/operations'), reference].filter(p =>
+      has(String(p.label)),
+    )
 
     const id = /^\/vms\/(.+)$/.exec(path)?.[1]
     const vm = id ? client.getQueryData<VM>(['vm', id, 'full']) : undefined
-    const actions = vm ? actionsOf(vm).filter(a => has(a.label)).map((action): Entry => ({
-      key: action.key, label: action.label, aside: null, run: () => begin(action, { id: vm.id, name: vm.displayName ?? '' }),
-    })) : []
+    const actions = vm
+      ? actionsOf(vm)
+          .filter(a => has(a.label))
+          .map((action): Entry => ({
+            key: action.key,
+            label: action.label,
+            aside: null,
+            run: () => begin(action, { id: vm.id, name: vm.displayName ?? '' }),
+          }))
+      : []
 
     const vms = bestOf(rows.values(), text).map((row): Entry => ({
-      key: row.id, label: row.name || row.id, aside: <StateMark state={row.state} />, run: () => go(`/vms/${row.id}`),
+      key: row.id,
+      label: row.name || row.id,
+      aside: <StateMark state={row.state} />,
+      run: () => go(`/vms/${row.id}`),
     }))
     return [
       { title: vm ? `Do with ${vm.displayName ?? vm.id}` : '', entries: actions },

@@ -4,8 +4,9 @@ import { callOf, curl } from './call'
 import { actionsOf, catalog, otherActions, slotsOf } from './catalog'
 import { valuesOf } from './form'
 
-const allow = (...pairs: [action: string | undefined, raw: string][]) =>
-  ({ allowedActions: pairs.map(([action, raw]) => ({ ...(action && { action: action as 'start' }), raw })) })
+const allow = (...pairs: [action: string | undefined, raw: string][]) => ({
+  allowedActions: pairs.map(([action, raw]) => ({ ...(action && { action: action as 'start' }), raw })),
+})
 
 const labels = (...pairs: [string | undefined, string][]) => actionsOf(allow(...pairs)).map(a => a.label)
 
@@ -37,10 +38,21 @@ const action = (label: string) => catalog.find(a => a.label === label)!
 test('a call is what the contract has', () => {
   expect(callOf(action('Start'), 'one.1')).toMatchObject({ method: 'POST', path: '/vms/one.1:start', body: undefined })
   expect(callOf(action('Power off'), 'one.1')).toMatchObject({ path: '/vms/one.1:shutdown', body: { mode: 'FORCE' } })
-  expect(callOf(action('Delete, by force'), 'one.1')).toMatchObject({ method: 'DELETE', path: '/vms/one.1', query: { force: 'true' }, body: undefined })
+  expect(callOf(action('Delete, by force'), 'one.1')).toMatchObject({
+    method: 'DELETE',
+    path: '/vms/one.1',
+    query: { force: 'true' },
+    body: undefined,
+  })
   const values = { disk: 'one.0', imageName: 'copy' }
-  expect(callOf(action('Save a disk as an image…'), 'one.1', values)).toMatchObject({ path: '/vms/one.1/disks/one.0:save', body: { imageName: 'copy' } })
-  expect(valuesOf(action('Resize…'), { vcpus: '4', memory: '512', live: '' })).toEqual({ vcpus: 4, memory: { dynamicMaxBytes: 536_870_912 } })
+  expect(callOf(action('Save a disk as an image…'), 'one.1', values)).toMatchObject({
+    path: '/vms/one.1/disks/one.0:save',
+    body: { imageName: 'copy' },
+  })
+  expect(valuesOf(action('Resize…'), { vcpus: '4', memory: '512', live: '' })).toEqual({
+    vcpus: 4,
+    memory: { dynamicMaxBytes: 536_870_912 },
+  })
 })
 
 test('a command survives the shell, whatever is in it', () => {

@@ -28,9 +28,11 @@ const atOnce = 4 // each call costs the backend a connection
 
 async function each<T>(items: readonly T[], signal: AbortSignal, work: (item: T, index: number) => Promise<void>) {
   let next = 0
-  await Promise.all(Array.from({ length: atOnce }, async () => {
-    for (let i = next++; i < items.length && !signal.aborted; i = next++) await work(items[i]!, i)
-  }))
+  await Promise.all(
+    Array.from({ length: atOnce }, async () => {
+      for (let i = next++; i < items.length && !signal.aborted; i = next++) await work(items[i]!, i)
+    }),
+  )
 }
 
 export function BulkDialog({ run, onClose }: { run: BulkRun; onClose(): void }) {
@@ -84,16 +86,28 @@ export function BulkDialog({ run, onClose }: { run: BulkRun; onClose(): void }) 
       onClose={onClose}
       closable={phase !== 'running'}
       title={`${action.label}: ${count(subjects.length)} VMs`}
-      footer={phase === 'done' ? <Button tone="main" onClick={onClose}>Close</Button> : (
-        <>
-          {phase === 'running'
-            ? <Button onClick={() => stop.current?.abort()}>Stop here</Button>
-            : <Button onClick={onClose}>Cancel</Button>}
-          <Button tone={action.risk === 'none' ? 'main' : 'danger'} disabled={phase !== 'asked' || possible === 0 || !sure} onClick={() => void go()}>
-            {action.label}: {count(possible)} of {count(subjects.length)}
+      footer={
+        phase === 'done' ? (
+          <Button tone="main" onClick={onClose}>
+            Close
           </Button>
-        </>
-      )}
+        ) : (
+          <>
+            {phase === 'running' ? (
+              <Button onClick={() => stop.current?.abort()}>Stop here</Button>
+            ) : (
+              <Button onClick={onClose}>Cancel</Button>
+            )}
+            <Button
+              tone={action.risk === 'none' ? 'main' : 'danger'}
+              disabled={phase !== 'asked' || possible === 0 || !sure}
+              onClick={() => void go()}
+            >
+              {action.label}: {count(possible)} of {count(subjects.length)}
+            </Button>
+          </>
+        )
+      }
     >
       {action.about && <p className={action.risk === 'none' ? '' : 'loss'}>{action.about}</p>}
       <p role="status">
@@ -103,7 +117,9 @@ export function BulkDialog({ run, onClose }: { run: BulkRun; onClose(): void }) 
         {phase === 'done' && 'All were asked for. What runs on goes on without this window; the operations tell how it ends.'}
       </p>
       <ul className="bulk" tabIndex={0} aria-label="VMs and what becomes of each">
-        {items.map(item => <Line key={item.subject.id} item={item} operation={item.operation ? fleet.operation(item.operation) : undefined} />)}
+        {items.map(item => (
+          <Line key={item.subject.id} item={item} operation={item.operation ? fleet.operation(item.operation) : undefined} />
+        ))}
       </ul>
       {action.risk !== 'none' && phase === 'asked' && possible > 0 && (
         <Field label={`To go on, type the number of VMs: ${possible}`}>
@@ -128,9 +144,19 @@ const Line = memo(function Line({ item, operation }: { item: Item; operation: Op
 
 function Result({ item, operation }: { item: Item; operation: Operation | undefined }) {
   useFollowed(operation)
-  if (operation) return <span><OperationMark state={operation.state} />{operation.error && <span className="field-error"> {operation.error.detail}</span>}</span>
+  if (operation)
+    return (
+      <span>
+        <OperationMark state={operation.state} />
+        {operation.error && <span className="field-error"> {operation.error.detail}</span>}
+      </span>
+    )
   if (item.problem) return <span className="field-error">{item.problem.detail ?? item.problem.title}</span>
   if (item.done) return <span>Done</span>
   if (!item.plan) return <span className="hint">…</span>
-  return item.plan.allowed ? <span className="hint">Allowed</span> : <span className="field-error">{item.plan.reason ?? 'Not allowed'}</span>
+  return item.plan.allowed ? (
+    <span className="hint">Allowed</span>
+  ) : (
+    <span className="field-error">{item.plan.reason ?? 'Not allowed'}</span>
+  )
 }

@@ -52,39 +52,54 @@ export function ActionsProvider({ children }: { children: ReactNode }) {
   const show = useCallback((toast: NewToast) => setToasts(all => [...all.slice(-4), { ...toast, id: next.current++ } as Toast]), [])
   const hide = useCallback((id: number) => setToasts(all => all.filter(t => t.id !== id)), [])
 
-  const run = useCallback(async (call: Call, title: string, subject: Subject) => {
-    const answer = await send(call)
-    void queries.invalidateQueries({ queryKey: ['vm', subject.id] })
-    if ('vm' in answer) {
-      fleet.knowVM(answer.vm)
-      show({ kind: 'done', title })
-      return undefined
-    }
-    fleet.knowOperation(answer.operation)
-    show({ kind: 'operation', subject: subject.id, operation: answer.operation.id, title })
-    return answer.operation
-  }, [fleet, show])
+  const run = useCallback(
+    async (call: Call, title: string, subject: Subject) => {
+      const answer = await send(call)
+      void queries.invalidateQueries({ queryKey: ['vm', subject.id] })
+      if ('vm' in answer) {
+        fleet.knowVM(answer.vm)
+        show({ kind: 'done', title })
+        return undefined
+      }
+      fleet.knowOperation(answer.operation)
+      show({ kind: 'operation', subject: subject.id, operation: answer.operation.id, title })
+      return answer.operation
+    },
+    [fleet, show],
+  )
 
-  const begin = useCallback((action: Action, subject: Subject) => {
-    if (action.fields.length > 0 || action.risk !== 'none') return setChosen({ action, subject })
-    const title = titleOf(action, subject)
-    run(callOf(action, subject.id), title, subject).catch((thrown: unknown) => show({ kind: 'problem', title, problem: problemOf(thrown) }))
-  }, [run, show])
+  const begin = useCallback(
+    (action: Action, subject: Subject) => {
+      if (action.fields.length > 0 || action.risk !== 'none') return setChosen({ action, subject })
+      const title = titleOf(action, subject)
+      run(callOf(action, subject.id), title, subject).catch((thrown: unknown) =>
+        show({ kind: 'problem', title, problem: problemOf(thrown) }),
+      )
+    },
+    [run, show],
+  )
 
   const beginBulk = useCallback((action: Action, subjects: readonly Subject[]) => setBulk({ action, subjects }), [])
 
-  const cancel = useCallback(async (operation: Operation) => {
-    try {
-      fleet.knowOperation(await body(api.POST('/operations/{operation}:cancel', { params: { path: { operation: operation.id } } })))
-    } catch (thrown) {
-      show({ kind: 'problem', title: `${words(operation.verb)} was not cancelled`, problem: problemOf(thrown) })
-    }
-  }, [fleet, show])
+  const cancel = useCallback(
+    async (operation: Operation) => {
+      try {
+        fleet.knowOperation(await body(api.POST('/operations/{operation}:cancel', { params: { path: { operation: operation.id } } })))
+      } catch (thrown) {
+        show({ kind: 'problem', title: `${words(operation.verb)} was not cancelled`, problem: problemOf(thrown) })
+      }
+    },
+    [fleet, show],
+  )
 
   // What ended has changed the VM: whoever looks at it reads it again.
-  useEffect(() => fleet.onOperation(o => {
-    if (o.vm && o.state !== 'RUNNING') void queries.invalidateQueries({ queryKey: ['vm', o.vm] })
-  }), [fleet])
+  useEffect(
+    () =>
+      fleet.onOperation(o => {
+        if (o.vm && o.state !== 'RUNNING') void queries.invalidateQueries({ queryKey: ['vm', o.vm] })
+      }),
+    [fleet],
+  )
 
   const actions = useMemo(() => ({ begin, beginBulk, run, cancel }), [begin, beginBulk, run, cancel])
   return (
@@ -113,7 +128,9 @@ export function useFollowed(operation: Operation | undefined) {
         if (stop.signal.aborted) return
         try {
           const query = live ? {} : { waitSeconds: followMs / 1000 }
-          fleet.knowOperation(await body(api.GET('/operations/{operation}', { params: { path: { operation: id }, query }, signal: stop.signal })))
+          fleet.knowOperation(
+            await body(api.GET('/operations/{operation}', { params: { path: { operation: id }, query }, signal: stop.signal })),
+          )
         } catch {
           await new Promise(resolve => setTimeout(resolve, followMs / 4))
         }

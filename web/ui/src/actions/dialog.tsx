@@ -67,26 +67,49 @@ function VMFields({ action, subject, form, setForm }: FieldsProps) {
   const set = (field: FieldName) => (value: string) => setForm(all => ({ ...all, [field]: value }))
   const text = (field: FieldName, label: string, hint?: string) => (
     <Field key={field} label={label} hint={hint}>
-      {props => <input {...props} value={form[field] ?? ''} onChange={e => set(field)(e.target.value)} autoComplete="off" required={!action.optional.includes(field)} />}
+      {props => (
+        <input
+          {...props}
+          value={form[field] ?? ''}
+          onChange={e => set(field)(e.target.value)}
+          autoComplete="off"
+          required={!action.optional.includes(field)}
+        />
+      )}
     </Field>
   )
   const number = (field: FieldName, label: string, step: number) => (
     <Field key={field} label={label} hint="Empty: as it is.">
-      {props => <input {...props} type="number" min={step} step={step} value={form[field] ?? ''} onChange={e => set(field)(e.target.value)} />}
+      {props => (
+        <input {...props} type="number" min={step} step={step} value={form[field] ?? ''} onChange={e => set(field)(e.target.value)} />
+      )}
     </Field>
   )
   return action.fields.map(field => {
     switch (field) {
-      case 'host': return <HostField key={field} subject={subject} value={form.host ?? ''} set={set('host')} />
-      case 'disk': return <DiskField key={field} subject={subject} value={form.disk ?? ''} set={set('disk')} />
-      case 'displayName': return text(field, 'Name of the new VM')
-      case 'imageName': return text(field, 'Name of the new image')
-      case 'key': return text(field, 'SysRq key', 'One letter, as the guest’s kernel knows it.')
-      case 'trigger': return text(field, 'Trigger', 'Such as nmi.')
-      case 'vcpus': return number(field, 'Virtual processors', 1)
-      case 'memory': return number(field, 'Memory, in MiB', 1)
+      case 'host':
+        return <HostField key={field} subject={subject} value={form.host ?? ''} set={set('host')} />
+      case 'disk':
+        return <DiskField key={field} subject={subject} value={form.disk ?? ''} set={set('disk')} />
+      case 'displayName':
+        return text(field, 'Name of the new VM')
+      case 'imageName':
+        return text(field, 'Name of the new image')
+      case 'key':
+        return text(field, 'SysRq key', 'One letter, as the guest’s kernel knows it.')
+      case 'trigger':
+        return text(field, 'Trigger', 'Such as nmi.')
+      case 'vcpus':
+        return number(field, 'Virtual processors', 1)
+      case 'memory':
+        return number(field, 'Memory, in MiB', 1)
       case 'live':
-        return <label key={field} className="check"><input type="checkbox" checked={form.live === 'true'} onChange={e => set('live')(e.target.checked ? 'true' : '')} /> While it runs</label>
+        return (
+          <label key={field} className="check">
+            <input type="checkbox" checked={form.live === 'true'} onChange={e => set('live')(e.target.checked ? 'true' : '')} /> While it
+            runs
+          </label>
+        )
       case 'coldMode':
         return (
           <Field key={field} label="How it stops">
@@ -114,11 +137,21 @@ function HostField({ subject, value, set }: { subject: Subject; value: string; s
   if (hosts.error) return <ProblemNote problem={problemOf(hosts.error)} retry={() => void hosts.refetch()} />
   if (!hosts.data) return <Loading lines={1} />
   return (
-    <Field label="Host" hint={hosts.data.length === 0 ? 'The backend names no host that could take this VM.' : 'Those that the backend says could take this VM.'}>
+    <Field
+      label="Host"
+      hint={
+        hosts.data.length === 0 ? 'The backend names no host that could take this VM.' : 'Those that the backend says could take this VM.'
+      }
+    >
       {props => (
         <select {...props} value={value} onChange={e => set(e.target.value)} required>
           <option value="">Choose…</option>
-          {hosts.data.map(h => <option key={h.id} value={h.id}>{h.displayName}{roomOf(h)}</option>)}
+          {hosts.data.map(h => (
+            <option key={h.id} value={h.id}>
+              {h.displayName}
+              {roomOf(h)}
+            </option>
+          ))}
         </select>
       )}
     </Field>
@@ -137,7 +170,11 @@ function DiskField({ subject, value, set }: { subject: Subject; value: string; s
       {props => (
         <select {...props} value={value} onChange={e => set(e.target.value)} required>
           <option value="">Choose…</option>
-          {disks.map(d => <option key={d.id} value={d.id}>{d.device ?? nativeOf(d.id)} {d.image?.displayName}</option>)}
+          {disks.map(d => (
+            <option key={d.id} value={d.id}>
+              {d.device ?? nativeOf(d.id)} {d.image?.displayName}
+            </option>
+          ))}
         </select>
       )}
     </Field>
@@ -170,7 +207,9 @@ export function DryRun({ call, ready, before }: { call: Call; ready: boolean; be
       <summary>What would be sent</summary>
       {before && <p className="hint">{before}</p>}
       <Code label="as a curl command" text={curl(call)} />
-      <Button small onClick={() => void look()} disabled={!ready || shown?.busy}>Ask for a dry run</Button>
+      <Button small onClick={() => void look()} disabled={!ready || shown?.busy}>
+        Ask for a dry run
+      </Button>
       {shown?.problem && <ProblemNote problem={shown.problem} />}
       {shown?.plan && <PlanView plan={shown.plan} />}
     </details>
@@ -180,9 +219,16 @@ export function DryRun({ call, ready, before }: { call: Call; ready: boolean; be
 export function PlanView({ plan }: { plan: Plan }) {
   return (
     <div className="plan" role="status">
-      <p data-tone={plan.allowed ? 'good' : 'bad'} className="verdict">{plan.allowed ? 'The backend would allow it.' : `The backend would refuse it: ${plan.reason ?? 'it does not say why.'}`}</p>
-      {plan.calls.length === 0 ? <p className="hint">Nothing would be sent to the backend.</p> : (
-        <Code label="calls to the backend" text={plan.calls.map(c => `${c.method}(${c.arguments.map(a => JSON.stringify(a)).join(', ')})`).join('\n')} />
+      <p data-tone={plan.allowed ? 'good' : 'bad'} className="verdict">
+        {plan.allowed ? 'The backend would allow it.' : `The backend would refuse it: ${plan.reason ?? 'it does not say why.'}`}
+      </p>
+      {plan.calls.length === 0 ? (
+        <p className="hint">Nothing would be sent to the backend.</p>
+      ) : (
+        <Code
+          label="calls to the backend"
+          text={plan.calls.map(c => `${c.method}(${c.arguments.map(a => JSON.stringify(a)).join(', ')})`).join('\n')}
+        />
       )}
     </div>
   )

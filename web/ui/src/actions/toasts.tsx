@@ -15,7 +15,9 @@ const staysFor = 6000
 export function Toasts({ toasts, hide }: { toasts: readonly Toast[]; hide(id: number): void }) {
   return (
     <section className="toasts" aria-label="Notifications" role="log" aria-live="polite">
-      {toasts.map(toast => <Item key={toast.id} toast={toast} hide={() => hide(toast.id)} />)}
+      {toasts.map(toast => (
+        <Item key={toast.id} toast={toast} hide={() => hide(toast.id)} />
+      ))}
     </section>
   )
 }
@@ -32,10 +34,20 @@ function Item({ toast, hide }: { toast: Toast; hide(): void }) {
     return () => clearTimeout(timer)
   }, [over, held, hide])
   return (
-    <article className="toast" onPointerEnter={() => setHeld(true)} onPointerLeave={() => setHeld(false)} onFocus={() => setHeld(true)} onBlur={() => setHeld(false)}>
+    <article
+      className="toast"
+      onPointerEnter={() => setHeld(true)}
+      onPointerLeave={() => setHeld(false)}
+      onFocus={() => setHeld(true)}
+      onBlur={() => setHeld(false)}
+    >
       <div className="toast-head">
-        <span className="toast-title">{toast.kind === 'operation' ? <Link href={`/vms/${toast.subject}`}>{toast.title}</Link> : toast.title}</span>
-        <button type="button" className="icon-button" aria-label="Dismiss" onClick={hide}><X size={15} /></button>
+        <span className="toast-title">
+          {toast.kind === 'operation' ? <Link href={`/vms/${toast.subject}`}>{toast.title}</Link> : toast.title}
+        </span>
+        <button type="button" className="icon-button" aria-label="Dismiss" onClick={hide}>
+          <X size={15} />
+        </button>
       </div>
       {toast.kind === 'done' && <p className="hint">Done.</p>}
       {toast.kind === 'problem' && <ProblemNote problem={toast.problem} />}
@@ -64,8 +76,16 @@ export function Progress({ operation, quiet }: { operation: Operation; quiet?: b
         )}
       </div>
       {running && !quiet && (
-        <div className="bar" role="progressbar" aria-label="Progress" {...(operation.progress === undefined ? {} : { 'aria-valuenow': Math.round(operation.progress * 100) })}>
-          <div className={operation.progress === undefined ? 'bar-unknown' : 'bar-fill'} style={{ inlineSize: operation.progress === undefined ? '35%' : `${operation.progress * 100}%` }} />
+        <div
+          className="bar"
+          role="progressbar"
+          aria-label="Progress"
+          {...(operation.progress === undefined ? {} : { 'aria-valuenow': Math.round(operation.progress * 100) })}
+        >
+          <div
+            className={operation.progress === undefined ? 'bar-unknown' : 'bar-fill'}
+            style={{ inlineSize: operation.progress === undefined ? '35%' : `${operation.progress * 100}%` }}
+          />
         </div>
       )}
       {operation.error && <ProblemNote problem={operation.error} />}

@@ -35,7 +35,12 @@ const silence: Problem = {
 }
 
 /** A stream that ended before its last line. */
-export const cut = () => new Refusal({ ...silence, title: 'The list was cut off', detail: 'The connection broke before the list was whole. What is shown is only a part of it.' })
+export const cut = () =>
+  new Refusal({
+    ...silence,
+    title: 'The list was cut off',
+    detail: 'The connection broke before the list was whole. What is shown is only a part of it.',
+  })
 
 /** Makes a Problem of whatever was thrown, to be shown. */
 export function problemOf(thrown: unknown): Problem {
@@ -60,7 +65,12 @@ export async function refusalOf(response: Response, tell = true): Promise<Refusa
   try {
     problem = (await response.json()) as Problem
   } catch {
-    problem = { ...silence, title: 'The answer cannot be read', status: response.status, detail: `The server answered ${response.status}, without a problem document.` }
+    problem = {
+      ...silence,
+      title: 'The answer cannot be read',
+      status: response.status,
+      detail: `The server answered ${response.status}, without a problem document.`,
+    }
   }
   const ended = problem.code === 'UNAUTHENTICATED' || problem.code === 'BACKEND_SESSION_ENDED'
   if (tell && ended) endings.forEach(listener => listener(problem))

@@ -18,7 +18,8 @@ const wanted: Wanted = { text: '', states: [], backends: [], matches: undefined,
 const row = (id: string, part: Partial<Row> = {}): Row => ({ ...rowOf({ id, displayName: id, state: 'RUNNING' }), ...part })
 
 describe('a stream that is torn anywhere', () => {
-  const text = ': following\nid: one.A-1\n\nid: one.A-2\nevent: vm.changed\ndata: {"type":"vm.changed","name":"äöü"}\n\n: alive\nid: one.A-3\n\n'
+  const text =
+    ': following\nid: one.A-1\n\nid: one.A-2\nevent: vm.changed\ndata: {"type":"vm.changed","name":"äöü"}\n\n: alive\nid: one.A-3\n\n'
   const whole: Block[] = [{ id: 'one.A-1' }, { id: 'one.A-2', data: '{"type":"vm.changed","name":"äöü"}' }, { id: 'one.A-3' }]
   test.each(Array.from(text, (_, i) => i))('events, after character %i', at => {
     const blocks: Block[] = []
@@ -49,12 +50,13 @@ describe('the order', () => {
   test.each(['name', 'state', 'memory', 'age'] as Column[])('by %s stays right while rows come, change and go', sort => {
     const random = series(11)
     const rows = new Map<string, Row>()
-    const make = (n: number) => row(`one.${n}`, {
-      name: random(3) ? `vm-${random(50)}` : '',
-      state: (['RUNNING', 'STOPPED', 'FAILED'] as const)[random(3)]!,
-      memoryBytes: random(4) ? random(8) : undefined,
-      createTime: random(4) ? random(100) : undefined,
-    })
+    const make = (n: number) =>
+      row(`one.${n}`, {
+        name: random(3) ? `vm-${random(50)}` : '',
+        state: (['RUNNING', 'STOPPED', 'FAILED'] as const)[random(3)]!,
+        memoryBytes: random(4) ? random(8) : undefined,
+        createTime: random(4) ? random(100) : undefined,
+      })
     for (let n = 0; n < 200; n++) rows.set(`one.${n}`, make(n))
     for (const descending of [false, true]) {
       const want = { ...wanted, sort, descending, states: ['RUNNING', 'STOPPED'] as const }
@@ -93,7 +95,11 @@ test('every word of a search has to be somewhere', () => {
 })
 
 test('the best fit stands first, however late it comes', () => {
-  const rows = [...Array.from({ length: 30 }, (_, i) => row(`one.${i}`, { name: `my-web-${i}` })), row('xen.1', { name: 'web-01' }), row('xen.2', { name: 'Web-0' })]
+  const rows = [
+    ...Array.from({ length: 30 }, (_, i) => row(`one.${i}`, { name: `my-web-${i}` })),
+    row('xen.1', { name: 'web-01' }),
+    row('xen.2', { name: 'Web-0' }),
+  ]
   expect(bestOf(rows, 'web-0').map(r => r.name)).toEqual(['Web-0', 'web-01', 'my-web-0'])
   expect(bestOf(rows, 'web')).toHaveLength(12)
   expect(bestOf(rows, 'one.7')[0]?.id).toBe('one.7')

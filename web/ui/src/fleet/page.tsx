@@ -19,14 +19,17 @@ export function FleetPage() {
   const [search, change] = useSearch()
   const matches = useMatches(search.filter)
   const text = useDeferredValue(search.text)
-  const wanted = useMemo((): Wanted => ({
-    text: text.trim().toLowerCase(),
-    states: search.states,
-    backends: search.backends,
-    matches: search.filter ? (matches.filter === search.filter ? matches.ids ?? new Set() : new Set()) : undefined,
-    sort: search.sort,
-    descending: search.descending,
-  }), [text, search, matches])
+  const wanted = useMemo(
+    (): Wanted => ({
+      text: text.trim().toLowerCase(),
+      states: search.states,
+      backends: search.backends,
+      matches: search.filter ? (matches.filter === search.filter ? (matches.ids ?? new Set()) : new Set()) : undefined,
+      sort: search.sort,
+      descending: search.descending,
+    }),
+    [text, search, matches],
+  )
   const rows = useRows(wanted)
   const state = useFleetState()
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
@@ -38,7 +41,8 @@ export function FleetPage() {
         <h1>Fleet</h1>
         <span className="hint number" role="status">
           {rows.length === state.rows.size ? `${count(rows.length)} VMs` : `${count(rows.length)} of ${count(state.rows.size)} VMs`}
-          {state.loading && ' · reading…'}{matching && ' · filtering…'}
+          {state.loading && ' · reading…'}
+          {matching && ' · filtering…'}
         </span>
         <Trouble />
         <Order search={search} change={change} />
@@ -53,7 +57,11 @@ export function FleetPage() {
         change={change}
         selected={selected}
         setSelected={setSelected}
-        empty={state.loading || matching ? undefined : <Empty filtered={state.rows.size > 0} reset={() => change({ text: '', states: [], backends: [], filter: '' })} />}
+        empty={
+          state.loading || matching ? undefined : (
+            <Empty filtered={state.rows.size > 0} reset={() => change({ text: '', states: [], backends: [], filter: '' })} />
+          )
+        }
       />
     </div>
   )
@@ -67,8 +75,18 @@ function Unread() {
 
 function Empty({ filtered, reset }: { filtered: boolean; reset(): void }) {
   const { unreachable, error } = useFleetState()
-  if (!filtered && (error ?? unreachable.length > 0)) return <div className="empty-state"><p>No VM could be read.</p></div>
-  if (!filtered) return <div className="empty-state"><p>There are no VMs here that you may see.</p></div>
+  if (!filtered && (error ?? unreachable.length > 0))
+    return (
+      <div className="empty-state">
+        <p>No VM could be read.</p>
+      </div>
+    )
+  if (!filtered)
+    return (
+      <div className="empty-state">
+        <p>There are no VMs here that you may see.</p>
+      </div>
+    )
   return (
     <div className="empty-state">
       <p>No VM fits.</p>
@@ -89,16 +107,27 @@ function Trouble() {
   ].filter(Boolean)
   return (
     <details className="trouble">
-      <summary><AlertTriangle size={15} aria-hidden />{parts.join(' · ')}</summary>
+      <summary>
+        <AlertTriangle size={15} aria-hidden />
+        {parts.join(' · ')}
+      </summary>
       <div className="trouble-body">
         {unreachable.map(u => (
           <div key={u.backend}>
-            <p><strong>{u.backend}</strong>: what is shown of it may be old.</p>
+            <p>
+              <strong>{u.backend}</strong>: what is shown of it may be old.
+            </p>
             <ProblemNote problem={u.problem} retry={() => fleet.reload([u.backend])} />
           </div>
         ))}
         {undecodable.length > 0 && <p>These VMs are there, but what the backend says of them cannot be read:</p>}
-        <ul>{undecodable.map((u, i) => <li key={u.id ?? i}><code>{u.id ?? 'without an id'}</code> {u.problem.detail}</li>)}</ul>
+        <ul>
+          {undecodable.map((u, i) => (
+            <li key={u.id ?? i}>
+              <code>{u.id ?? 'without an id'}</code> {u.problem.detail}
+            </li>
+          ))}
+        </ul>
         {unnamed > 0 && <p>And {count(unnamed)} more.</p>}
       </div>
     </details>
@@ -137,16 +166,33 @@ function Controls({ search, change }: { search: Search; change: Change }) {
       <div className="facets">
         <div className="chips" role="group" aria-label="States" hidden={states.length === 0}>
           {states.map(s => (
-            <button key={s} type="button" className="chip" aria-pressed={search.states.includes(s)} onClick={() => change({ states: toggle(search.states, s) }, false)}>
-              <StateMark state={s} /><span className="number">{count(present.get(s) ?? 0)}</span>
+            <button
+              key={s}
+              type="button"
+              className="chip"
+              aria-pressed={search.states.includes(s)}
+              onClick={() => change({ states: toggle(search.states, s) }, false)}
+            >
+              <StateMark state={s} />
+              <span className="number">{count(present.get(s) ?? 0)}</span>
             </button>
           ))}
         </div>
         {backends.length > 1 && (
           <div className="chips" role="group" aria-label="Backends">
-            {backends.filter(b => b.loggedIn).map(b => (
-              <button key={b.id} type="button" className="chip" aria-pressed={search.backends.includes(b.id)} onClick={() => change({ backends: toggle(search.backends, b.id) }, false)}>{b.id}</button>
-            ))}
+            {backends
+              .filter(b => b.loggedIn)
+              .map(b => (
+                <button
+                  key={b.id}
+                  type="button"
+                  className="chip"
+                  aria-pressed={search.backends.includes(b.id)}
+                  onClick={() => change({ backends: toggle(search.backends, b.id) }, false)}
+                >
+                  {b.id}
+                </button>
+              ))}
           </div>
         )}
       </div>
@@ -155,16 +201,31 @@ function Controls({ search, change }: { search: Search; change: Change }) {
 }
 
 const orders: readonly (readonly [value: string, label: string])[] = [
-  ['name', 'Name'], ['state', 'State'], ['backend', 'Backend'], ['host', 'Host'],
-  ['-memory', 'Most memory'], ['-cpu', 'Most processors'], ['age', 'Newest'], ['-age', 'Oldest'],
+  ['name', 'Name'],
+  ['state', 'State'],
+  ['backend', 'Backend'],
+  ['host', 'Host'],
+  ['-memory', 'Most memory'],
+  ['-cpu', 'Most processors'],
+  ['age', 'Newest'],
+  ['-age', 'Oldest'],
 ]
 
 /** Where the table has no headings to press. */
 function Order({ search, change }: { search: Search; change: Change }) {
   const value = (search.descending ? '-' : '') + search.sort
   return (
-    <select className="order" aria-label="Order" value={value} onChange={e => change({ sort: e.target.value.replace('-', '') as Column, descending: e.target.value.startsWith('-') })}>
-      {orders.map(([key, label]) => <option key={key} value={key}>{label}</option>)}
+    <select
+      className="order"
+      aria-label="Order"
+      value={value}
+      onChange={e => change({ sort: e.target.value.replace('-', '') as Column, descending: e.target.value.startsWith('-') })}
+    >
+      {orders.map(([key, label]) => (
+        <option key={key} value={key}>
+          {label}
+        </option>
+      ))}
       {!orders.some(([key]) => key === value) && <option value={value}>Other</option>}
     </select>
   )
@@ -189,8 +250,16 @@ function FilterField({ search, change }: { search: Search; change: Change }) {
         spellCheck={false}
         autoCapitalize="none"
       />
-      {text !== search.filter && <Button type="submit" small tone="main">Apply</Button>}
-      {search.filter && text === search.filter && <button type="button" className="icon-button" aria-label="Remove the filter" onClick={() => change({ filter: '' }, false)}><X size={15} /></button>}
+      {text !== search.filter && (
+        <Button type="submit" small tone="main">
+          Apply
+        </Button>
+      )}
+      {search.filter && text === search.filter && (
+        <button type="button" className="icon-button" aria-label="Remove the filter" onClick={() => change({ filter: '' }, false)}>
+          <X size={15} />
+        </button>
+      )}
       {whole && <CopyButton text={whole} label="Copy what is shown as a filter of the API" />}
     </form>
   )
@@ -216,17 +285,35 @@ function SelectionBar({ selected, setSelected }: { selected: ReadonlySet<string>
   if (subjects.length === 0) return null
   const kinds = backends.filter(b => subjects.some(s => s.backend === b.id))
   const can = (verb: string) => verb === 'delete' || kinds.some(b => b.capabilities?.verbs.includes(verb))
-  const entries = catalog.filter(a => a.bulk && can(a.verb)).map(action => ({
-    key: action.key,
-    label: action.label,
-    danger: action.risk !== 'none',
-    run: () => beginBulk(action, subjects.map(({ id, name }) => ({ id, name }))),
-  }))
+  const entries = catalog
+    .filter(a => a.bulk && can(a.verb))
+    .map(action => ({
+      key: action.key,
+      label: action.label,
+      danger: action.risk !== 'none',
+      run: () =>
+        beginBulk(
+          action,
+          subjects.map(({ id, name }) => ({ id, name })),
+        ),
+    }))
   return (
     <div className="selection" role="region" aria-label="Selection">
       <strong className="number">{count(subjects.length)} selected</strong>
-      {subjects.length > mostAtOnce ? <span className="hint">At most {count(mostAtOnce)} at once: choose fewer to do something with them.</span> : <Menu button="Do with all of them…" groups={[{ title: '', entries: entries.filter(e => !e.danger) }, { title: 'Dangerous', entries: entries.filter(e => e.danger) }]} />}
-      <Button tone="bare" onClick={clear}>Clear</Button>
+      {subjects.length > mostAtOnce ? (
+        <span className="hint">At most {count(mostAtOnce)} at once: choose fewer to do something with them.</span>
+      ) : (
+        <Menu
+          button="Do with all of them…"
+          groups={[
+            { title: '', entries: entries.filter(e => !e.danger) },
+            { title: 'Dangerous', entries: entries.filter(e => e.danger) },
+          ]}
+        />
+      )}
+      <Button tone="bare" onClick={clear}>
+        Clear
+      </Button>
       <span className="hint">{[...new Set(subjects.map(s => words(s.state)))].slice(0, 4).join(', ')}</span>
     </div>
   )

@@ -32,17 +32,20 @@ export function useSearch(): [Search, (change: Partial<Search>, keepHistory?: bo
       descending: order.startsWith('-'),
     }
   }, [params])
-  const change = useCallback((part: Partial<Search>, keepHistory = true) => {
-    const next = { ...search, ...part }
-    const query = new URLSearchParams()
-    const set = (name: string, value: string) => value && query.set(name, value)
-    set('q', next.text)
-    set('state', next.states.join())
-    set('backend', next.backends.join())
-    set('filter', next.filter)
-    if (next.sort !== 'name' || next.descending) set('sort', (next.descending ? '-' : '') + next.sort)
-    setParams(query, { replace: keepHistory })
-  }, [search, setParams])
+  const change = useCallback(
+    (part: Partial<Search>, keepHistory = true) => {
+      const next = { ...search, ...part }
+      const query = new URLSearchParams()
+      const set = (name: string, value: string) => value && query.set(name, value)
+      set('q', next.text)
+      set('state', next.states.join())
+      set('backend', next.backends.join())
+      set('filter', next.filter)
+      if (next.sort !== 'name' || next.descending) set('sort', (next.descending ? '-' : '') + next.sort)
+      setParams(query, { replace: keepHistory })
+    },
+    [search, setParams],
+  )
   return [search, change]
 }
 

@@ -9,7 +9,7 @@ export interface FleetState {
   /** Grows with each batch. */
   version: number
   rows: ReadonlyMap<string, Row>
-  /** Grows with each batch that touches an operation. */
+  /** The newest first. */
   operations: readonly Operation[]
   loading: boolean
   /** Why the last read of the list failed as a whole. */
@@ -27,8 +27,15 @@ const keepOperations = 2000
 
 export class Fleet {
   private state: FleetState = {
-    version: 0, rows: new Map(), operations: [], loading: true, error: undefined,
-    connection: 'connecting', unreachable: [], undecodable: [], unnamed: 0,
+    version: 0,
+    rows: new Map(),
+    operations: [],
+    loading: true,
+    error: undefined,
+    connection: 'connecting',
+    unreachable: [],
+    undecodable: [],
+    unnamed: 0,
   }
   private readonly rows = new Map<string, Row>()
   private readonly operations = new Map<string, Operation>()
@@ -82,15 +89,19 @@ export class Fleet {
     const timer = setTimeout(begin, startWithin)
     signal.addEventListener('abort', () => clearTimeout(timer))
     void this.readOperations(signal)
-    void follow({
-      onConnection: connection => this.state.connection === connection || this.change({ connection }),
-      onFollowing: () => {
-        clearTimeout(timer)
-        if (begun) void this.read(undefined, signal) // what changed since that list began was not told
-        else begin()
+    void follow(
+      {
+        onConnection: connection => this.state.connection === connection || this.change({ connection }),
+        onFollowing: () => {
+          clearTimeout(timer)
+          if (begun)
+            void this.read(undefined, signal) // what changed since that list began was not told
+          else begin()
+        },
+        onEvent: event => this.take(event, signal),
       },
-      onEvent: event => this.take(event, signal),
-    }, signal)
+      signal,
+    )
   }
 
   end() {
@@ -166,8 +177,13 @@ export class Fleet {
   private backendDown({ backend, code, detail }: Event) {
     if (!backend) return
     const problem: Problem = {
-      type: '/docs/errors', title: 'The backend cannot be watched', status: 503, code: code ?? 'BACKEND_UNAVAILABLE',
-      detail: detail ?? '', retryable: true, requestId: '',
+      type: '/docs/errors',
+      title: 'The backend cannot be watched',
+      status: 503,
+      code: code ?? 'BACKEND_UNAVAILABLE',
+      detail: detail ?? '',
+      retryable: true,
+      requestId: '',
     }
     const others = (this.pending.unreachable ?? this.state.unreachable).filter(u => u.backend !== backend)
     this.change({ unreachable: [...others, { backend, problem }] })
@@ -185,15 +201,19 @@ export class Fleet {
     const seen = new Set<string>()
     this.change({ loading: true })
     try {
-      const { unreachable, undecodable, undecodableTotal } = await listVMs({ fields: rowFields, ...(backends && { backends }) }, signal, vms => {
-        for (const vm of vms) {
-          seen.add(vm.id)
-          if (fresher.has(vm.id)) continue
-          this.rows.set(vm.id, rowOf(vm))
-          this.changed.add(vm.id)
-        }
-        this.change({})
-      })
+      const { unreachable, undecodable, undecodableTotal } = await listVMs(
+        { fields: rowFields, ...(backends && { backends }) },
+        signal,
+        vms => {
+          for (const vm of vms) {
+            seen.add(vm.id)
+            if (fresher.has(vm.id)) continue
+            this.rows.set(vm.id, rowOf(vm))
+            this.changed.add(vm.id)
+          }
+          this.change({})
+        },
+      )
       if (signal.aborted) return
       const covered = (name: string) => !backends || backends.includes(name)
       const silent = new Set(unreachable.map(u => u.backend)) // their VMs stay as they were last seen

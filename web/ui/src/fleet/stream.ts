@@ -44,7 +44,7 @@ const sleepAfter = 60_000
  */
 export async function follow(follower: Follower, signal: AbortSignal) {
   let last: string | undefined
-  for (let failures = 0; !signal.aborted; ) {
+  for (let failures = 0; !signal.aborted;) {
     await awake(follower, signal)
     if (signal.aborted) return
     follower.onConnection(failures ? 'lost' : 'connecting')

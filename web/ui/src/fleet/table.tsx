@@ -54,21 +54,24 @@ export function Table({ rows, search, change, selected, setSelected, empty }: Pr
   useScrollMemory(scroll, rows.length)
   const last = useRef(-1)
 
-  const toggle = useCallback((index: number, range: boolean) => {
-    const from = range && last.current >= 0 ? last.current : index
-    last.current = index
-    setSelected(ids => {
-      const next = new Set(ids)
-      const on = !ids.has(rows[index]!.id)
-      for (let i = Math.min(from, index); i <= Math.max(from, index); i++) {
-        const id = rows[i]?.id
-        if (id === undefined) continue
-        if (on) next.add(id)
-        else next.delete(id)
-      }
-      return next
-    })
-  }, [rows, setSelected])
+  const toggle = useCallback(
+    (index: number, range: boolean) => {
+      const from = range && last.current >= 0 ? last.current : index
+      last.current = index
+      setSelected(ids => {
+        const next = new Set(ids)
+        const on = !ids.has(rows[index]!.id)
+        for (let i = Math.min(from, index); i <= Math.max(from, index); i++) {
+          const id = rows[i]?.id
+          if (id === undefined) continue
+          if (on) next.add(id)
+          else next.delete(id)
+        }
+        return next
+      })
+    },
+    [rows, setSelected],
+  )
   // Rows are not drawn again because another was added above: what they call stands still.
   const current = useRef(toggle)
   current.current = toggle
@@ -90,17 +93,38 @@ export function Table({ rows, search, change, selected, setSelected, empty }: Pr
         <div className="table-head" role="rowgroup">
           <div className="row" role="row" aria-rowindex={1}>
             <div role="columnheader" className="cell-check">
-              <input type="checkbox" aria-label="Select all that are shown" checked={all} onChange={() => setSelected(() => new Set(all ? [] : rows.map(r => r.id)))} />
+              <input
+                type="checkbox"
+                aria-label="Select all that are shown"
+                checked={all}
+                onChange={() => setSelected(() => new Set(all ? [] : rows.map(r => r.id)))}
+              />
             </div>
-            {columns.map(c => <Heading key={c.key} column={c} search={search} change={change} />)}
-            <div role="columnheader" className="cell-more"><span className="unseen">Actions</span></div>
+            {columns.map(c => (
+              <Heading key={c.key} column={c} search={search} change={change} />
+            ))}
+            <div role="columnheader" className="cell-more">
+              <span className="unseen">Actions</span>
+            </div>
           </div>
         </div>
         <div className="table-body" ref={scroll} role="rowgroup" onKeyDown={move} hidden={rows.length === 0}>
           <div className="table-space" style={{ blockSize: virtual.getTotalSize() }}>
             {virtual.getVirtualItems().map(item => {
               const row = rows[item.index]
-              return row && <Line key={row.id} row={row} index={item.index} top={item.start} height={height} checked={selected.has(row.id)} toggle={stable} />
+              return (
+                row && (
+                  <Line
+                    key={row.id}
+                    row={row}
+                    index={item.index}
+                    top={item.start}
+                    height={height}
+                    checked={selected.has(row.id)}
+                    toggle={stable}
+                  />
+                )
+              )
             })}
           </div>
         </div>
@@ -110,12 +134,25 @@ export function Table({ rows, search, change, selected, setSelected, empty }: Pr
   )
 }
 
-function Heading({ column: { key, label, className }, search, change }: { column: (typeof columns)[number]; search: Search; change: Props['change'] }) {
+function Heading({
+  column: { key, label, className },
+  search,
+  change,
+}: {
+  column: (typeof columns)[number]
+  search: Search
+  change: Props['change']
+}) {
   const sorted = search.sort === key
   return (
-    <div role="columnheader" className={`cell-${key} ${className ?? ''}`} aria-sort={sorted ? (search.descending ? 'descending' : 'ascending') : 'none'}>
+    <div
+      role="columnheader"
+      className={`cell-${key} ${className ?? ''}`}
+      aria-sort={sorted ? (search.descending ? 'descending' : 'ascending') : 'none'}
+    >
       <button type="button" onClick={() => change({ sort: key, descending: sorted && !search.descending })}>
-        {label}{sorted && (search.descending ? <ArrowDown size={13} aria-hidden /> : <ArrowUp size={13} aria-hidden />)}
+        {label}
+        {sorted && (search.descending ? <ArrowDown size={13} aria-hidden /> : <ArrowUp size={13} aria-hidden />)}
       </button>
     </div>
   )
@@ -153,19 +190,52 @@ interface LineProps {
 const Line = memo(function Line({ row, index, top, height, checked, toggle }: LineProps) {
   const name = row.name || 'unnamed'
   return (
-    <div className="row" role="row" aria-rowindex={index + 2} data-index={index} data-checked={checked || undefined} style={{ transform: `translateY(${top}px)`, blockSize: height }}>
+    <div
+      className="row"
+      role="row"
+      aria-rowindex={index + 2}
+      data-index={index}
+      data-checked={checked || undefined}
+      style={{ transform: `translateY(${top}px)`, blockSize: height }}
+    >
       <div role="cell" className="cell-check">
-        <input type="checkbox" aria-label={`Select ${name}`} checked={checked} onChange={() => undefined} onClick={e => toggle(index, e.shiftKey)} />
+        <input
+          type="checkbox"
+          aria-label={`Select ${name}`}
+          checked={checked}
+          onChange={() => undefined}
+          onClick={e => toggle(index, e.shiftKey)}
+        />
       </div>
-      <div role="cell" className="cell-state"><StateMark state={row.state} baseState={row.baseState} /></div>
-      <div role="cell" className="cell-name"><Link href={`/vms/${row.id}`} title={row.name || row.id}>{row.name || <em>{row.id}</em>}</Link></div>
-      <div role="cell" className="cell-backend">{row.backend}</div>
-      <div role="cell" className="cell-host" title={row.host} data-backend={row.backend}>{row.host}</div>
-      <div role="cell" className="cell-cpu number">{row.vcpus ?? (row.cpuShare === undefined ? '' : <span title="Share of a processor">{decimal(row.cpuShare)}×</span>)}</div>
-      <div role="cell" className="cell-memory number">{row.memoryBytes === undefined ? '' : bytes(row.memoryBytes)}</div>
-      <div role="cell" className="cell-owner" title={row.owner}>{row.owner}</div>
-      <div role="cell" className="cell-age number" title={time(row.createTime)}><Age since={row.createTime} /></div>
-      <div role="cell" className="cell-more"><RowMenu row={row} /></div>
+      <div role="cell" className="cell-state">
+        <StateMark state={row.state} baseState={row.baseState} />
+      </div>
+      <div role="cell" className="cell-name">
+        <Link href={`/vms/${row.id}`} title={row.name || row.id}>
+          {row.name || <em>{row.id}</em>}
+        </Link>
+      </div>
+      <div role="cell" className="cell-backend">
+        {row.backend}
+      </div>
+      <div role="cell" className="cell-host" title={row.host} data-backend={row.backend}>
+        {row.host}
+      </div>
+      <div role="cell" className="cell-cpu number">
+        {row.vcpus ?? (row.cpuShare === undefined ? '' : <span title="Share of a processor">{decimal(row.cpuShare)}×</span>)}
+      </div>
+      <div role="cell" className="cell-memory number">
+        {row.memoryBytes === undefined ? '' : bytes(row.memoryBytes)}
+      </div>
+      <div role="cell" className="cell-owner" title={row.owner}>
+        {row.owner}
+      </div>
+      <div role="cell" className="cell-age number" title={time(row.createTime)}>
+        <Age since={row.createTime} />
+      </div>
+      <div role="cell" className="cell-more">
+        <RowMenu row={row} />
+      </div>
     </div>
   )
 })
@@ -176,7 +246,17 @@ const Age = ({ since }: { since: number | undefined }) => age(since, useNow())
 function RowMenu({ row }: { row: Row }) {
   const [open, setOpen] = useState(false)
   if (open) return <OpenMenu row={row} close={() => setOpen(false)} />
-  return <button type="button" className="icon-button" aria-label={`Actions of ${row.name || row.id}`} aria-haspopup="menu" onClick={() => setOpen(true)}><MoreHorizontal size={16} /></button>
+  return (
+    <button
+      type="button"
+      className="icon-button"
+      aria-label={`Actions of ${row.name || row.id}`}
+      aria-haspopup="menu"
+      onClick={() => setOpen(true)}
+    >
+      <MoreHorizontal size={16} />
+    </button>
+  )
 }
 
 function OpenMenu({ row, close }: { row: Row; close(): void }) {
@@ -187,19 +267,31 @@ function OpenMenu({ row, close }: { row: Row; close(): void }) {
   const store = Ariakit.useMenuStore({ defaultOpen: true, placement: 'bottom-end', setOpen: open => open || close() })
   useEffect(() => {
     const stop = new AbortController()
-    body(api.GET('/vms/{vm}', { params: { path: { vm: row.id }, query: { view: 'BASIC', fields: 'id,allowedActions' } }, signal: stop.signal }))
+    body(
+      api.GET('/vms/{vm}', {
+        params: { path: { vm: row.id }, query: { view: 'BASIC', fields: 'id,allowedActions' } },
+        signal: stop.signal,
+      }),
+    )
       .then(vm => setActions(actionsOf(vm)))
       .catch((thrown: unknown) => stop.signal.aborted || setProblem(problemOf(thrown)))
     return () => stop.abort()
   }, [row.id])
-  const items = (some: readonly Action[]) => some.map(a => (
-    <Ariakit.MenuItem key={a.key} className="menu-item" data-danger={a.risk !== 'none' || undefined} onClick={() => begin(a, row)}>{a.label}</Ariakit.MenuItem>
-  ))
+  const items = (some: readonly Action[]) =>
+    some.map(a => (
+      <Ariakit.MenuItem key={a.key} className="menu-item" data-danger={a.risk !== 'none' || undefined} onClick={() => begin(a, row)}>
+        {a.label}
+      </Ariakit.MenuItem>
+    ))
   return (
     <>
-      <Ariakit.MenuButton store={store} className="icon-button" aria-label={`Actions of ${row.name || row.id}`}><MoreHorizontal size={16} /></Ariakit.MenuButton>
+      <Ariakit.MenuButton store={store} className="icon-button" aria-label={`Actions of ${row.name || row.id}`}>
+        <MoreHorizontal size={16} />
+      </Ariakit.MenuButton>
       <Ariakit.Menu store={store} className="menu" portal gutter={4} aria-label={`Actions of ${row.name || row.id}`}>
-        <Ariakit.MenuItem className="menu-item" onClick={() => go(`/vms/${row.id}`)}>Open</Ariakit.MenuItem>
+        <Ariakit.MenuItem className="menu-item" onClick={() => go(`/vms/${row.id}`)}>
+          Open
+        </Ariakit.MenuItem>
         {problem && <p className="menu-note">{problem.detail ?? problem.title}</p>}
         {!actions && !problem && <p className="menu-note">Asking what it allows…</p>}
         {actions?.length === 0 && <p className="menu-note">It allows nothing now.</p>}
@@ -213,6 +305,12 @@ function OpenMenu({ row, close }: { row: Row; close(): void }) {
 
 const Skeleton = ({ height }: { height: number }) => (
   <div className="table-skeleton" role="status" aria-label="Loading">
-    {Array.from({ length: 14 }, (_, i) => <div key={i} className="row" style={{ blockSize: height }}><span /><span /><span /></div>)}
+    {Array.from({ length: 14 }, (_, i) => (
+      <div key={i} className="row" style={{ blockSize: height }}>
+        <span />
+        <span />
+        <span />
+      </div>
+    ))}
   </div>
 )

@@ -24,7 +24,10 @@ export function fits(row: Row, wanted: Wanted): boolean {
 }
 
 const hasWord = (row: Row, word: string) =>
-  row.name.toLowerCase().includes(word) || row.id.includes(word) || row.host.toLowerCase().includes(word) || row.owner.toLowerCase().includes(word)
+  row.name.toLowerCase().includes(word) ||
+  row.id.includes(word) ||
+  row.host.toLowerCase().includes(word) ||
+  row.owner.toLowerCase().includes(word)
 
 /** The few rows that fit a text best: those that are called so, then those whose name begins so. */
 export function bestOf(rows: Iterable<Row>, text: string, most = 12): Row[] {
@@ -78,7 +81,11 @@ export class View {
         const row = rows.get(id)
         if (row && fits(row, wanted)) came.push(entryOf(row))
       }
-      this.entries = merge(this.entries.filter(e => !changed.has(e.row.id)), came.sort(order), order)
+      this.entries = merge(
+        this.entries.filter(e => !changed.has(e.row.id)),
+        came.sort(order),
+        order,
+      )
     }
     this.wanted = wanted
     return this.entries.map(e => e.row)

@@ -22,12 +22,27 @@ export function OperationsPage() {
       <p className="hint">What you have begun through this gateway. What has ended stays for an hour at least.</p>
       <div className="chips" role="group" aria-label="States">
         {states.map(s => (
-          <button key={s} type="button" className="chip" aria-pressed={s === wanted} onClick={() => setParams(s === wanted ? {} : { state: s })}>
-            <OperationMark state={s} /><span className="number">{count(operations.filter(o => o.state === s).length)}</span>
+          <button
+            key={s}
+            type="button"
+            className="chip"
+            aria-pressed={s === wanted}
+            onClick={() => setParams(s === wanted ? {} : { state: s })}
+          >
+            <OperationMark state={s} />
+            <span className="number">{count(operations.filter(o => o.state === s).length)}</span>
           </button>
         ))}
       </div>
-      {shown.length > 0 ? <div className="card"><OperationTable operations={shown} /></div> : <p className="empty">{loading ? 'Reading…' : wanted ? 'None of these.' : 'Nothing yet: start, stop or move a VM, and it is followed here.'}</p>}
+      {shown.length > 0 ? (
+        <div className="card">
+          <OperationTable operations={shown} />
+        </div>
+      ) : (
+        <p className="empty">
+          {loading ? 'Reading…' : wanted ? 'None of these.' : 'Nothing yet: start, stop or move a VM, and it is followed here.'}
+        </p>
+      )}
     </div>
   )
 }

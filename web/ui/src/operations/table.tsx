@@ -9,7 +9,9 @@ import { ago, time, useNow, words } from '../ui/format'
 export function OperationTable({ operations, withoutVM }: { operations: readonly Operation[]; withoutVM?: boolean }) {
   return (
     <ul className="operations">
-      {operations.map(o => <Line key={o.id} operation={o} withoutVM={withoutVM ?? false} />)}
+      {operations.map(o => (
+        <Line key={o.id} operation={o} withoutVM={withoutVM ?? false} />
+      ))}
     </ul>
   )
 }
@@ -25,9 +27,15 @@ function Line({ operation, withoutVM }: { operation: Operation; withoutVM: boole
       <div className="operation-what">
         <strong>{words(operation.verb)}</strong>
         {!withoutVM && operation.vm && <Link href={`/vms/${operation.vm}`}>{name}</Link>}
-        {made && <span className="hint">made <Link href={`/vms/${made}`}>{rows.get(made)?.name || made}</Link></span>}
+        {made && (
+          <span className="hint">
+            made <Link href={`/vms/${made}`}>{rows.get(made)?.name || made}</Link>
+          </span>
+        )}
         <span className="hint">{operation.backend}</span>
-        <time className="hint number" dateTime={operation.createTime} title={time(operation.createTime)}>{ago(Date.parse(operation.createTime), now)}</time>
+        <time className="hint number" dateTime={operation.createTime} title={time(operation.createTime)}>
+          {ago(Date.parse(operation.createTime), now)}
+        </time>
       </div>
       <Progress operation={operation} quiet={operation.progress === undefined} />
     </li>

@@ -43,8 +43,20 @@ export function OverviewPage() {
     <div className="page">
       <h1>Overview</h1>
       <div className="cards">
-        {!backends && <Card title="Backends"><Loading lines={6} /></Card>}
-        {shown.map(b => <BackendCard key={b.id} backend={b} sum={byBackend.get(b.id)} down={unreachable.find(u => u.backend === b.id)?.problem.title} loading={loading} />)}
+        {!backends && (
+          <Card title="Backends">
+            <Loading lines={6} />
+          </Card>
+        )}
+        {shown.map(b => (
+          <BackendCard
+            key={b.id}
+            backend={b}
+            sum={byBackend.get(b.id)}
+            down={unreachable.find(u => u.backend === b.id)?.problem.title}
+            loading={loading}
+          />
+        ))}
       </div>
       <Hosts rows={rows} version={version} />
       <Card title="Running, failed or cancelled lately" aside={<Link href="/operations">All operations</Link>}>
@@ -54,19 +66,45 @@ export function OverviewPage() {
   )
 }
 
-function BackendCard({ backend, sum, down, loading }: { backend: Backend; sum: Sum | undefined; down: string | undefined; loading: boolean }) {
+function BackendCard({
+  backend,
+  sum,
+  down,
+  loading,
+}: {
+  backend: Backend
+  sum: Sum | undefined
+  down: string | undefined
+  loading: boolean
+}) {
   const entries = inOrder(sum?.states.keys() ?? []).map(s => [s, sum!.states.get(s)!] as const)
   const release = backend.release
   return (
     <Card title={backend.displayName} aside={<span className="hint">{release && `${release.product ?? ''} ${release.version}`}</span>}>
-      {down && <p className="loss" role="status">{down}. What is shown of it may be old.</p>}
-      <p className="big"><Link href={`/vms?backend=${backend.id}`}><span className="number">{count(sum?.total ?? 0)}</span> VMs</Link>{loading && !sum && <span className="hint"> reading…</span>}</p>
+      {down && (
+        <p className="loss" role="status">
+          {down}. What is shown of it may be old.
+        </p>
+      )}
+      <p className="big">
+        <Link href={`/vms?backend=${backend.id}`}>
+          <span className="number">{count(sum?.total ?? 0)}</span> VMs
+        </Link>
+        {loading && !sum && <span className="hint"> reading…</span>}
+      </p>
       <div className="share" aria-hidden>
-        {entries.map(([s, n]) => <span key={s} data-tone={toneOf(s)} style={{ flexGrow: n }} />)}
+        {entries.map(([s, n]) => (
+          <span key={s} data-tone={toneOf(s)} style={{ flexGrow: n }} />
+        ))}
       </div>
       <ul className="counts">
         {entries.map(([s, n]) => (
-          <li key={s}><Link href={`/vms?backend=${backend.id}&state=${s}`}><StateMark state={s} /><span className="number">{count(n)}</span></Link></li>
+          <li key={s}>
+            <Link href={`/vms?backend=${backend.id}&state=${s}`}>
+              <StateMark state={s} />
+              <span className="number">{count(n)}</span>
+            </Link>
+          </li>
         ))}
       </ul>
       <p className="hint">As {backend.user?.displayName}</p>
@@ -129,17 +167,39 @@ function HostTable({ hosts, given }: { hosts: readonly Host[]; given: ReadonlyMa
   return (
     <div className="scroll-x" tabIndex={0} role="group" aria-label="Hosts">
       <table className="plain hosts">
-        <thead><tr><th scope="col">Host</th><th scope="col">State</th><th scope="col">VMs</th><th scope="col">Memory</th><th scope="col">Processors</th></tr></thead>
+        <thead>
+          <tr>
+            <th scope="col">Host</th>
+            <th scope="col">State</th>
+            <th scope="col">VMs</th>
+            <th scope="col">Memory</th>
+            <th scope="col">Processors</th>
+          </tr>
+        </thead>
         <tbody>
           {hosts.slice(0, most).map(h => {
             const use = given.get(h.id) ?? { memory: 0, vcpus: 0, vms: 0 }
             return (
               <tr key={h.id}>
-                <th scope="row"><Link href={`/vms?filter=${encodeURIComponent(`host.id="${h.id}"`)}`}>{h.displayName}</Link><span className="hint"> {h.backend}</span></th>
-                <td><span className="state" data-tone={h.state === 'ENABLED' ? 'good' : h.state === 'ERROR' || h.state === 'OFFLINE' ? 'bad' : 'calm'}>{words(h.state)}</span></td>
+                <th scope="row">
+                  <Link href={`/vms?filter=${encodeURIComponent(`host.id="${h.id}"`)}`}>{h.displayName}</Link>
+                  <span className="hint"> {h.backend}</span>
+                </th>
+                <td>
+                  <span
+                    className="state"
+                    data-tone={h.state === 'ENABLED' ? 'good' : h.state === 'ERROR' || h.state === 'OFFLINE' ? 'bad' : 'calm'}
+                  >
+                    {words(h.state)}
+                  </span>
+                </td>
                 <td className="number">{count(use.vms)}</td>
-                <td><Memory host={h} use={use} /></td>
-                <td><Processors host={h} use={use} /></td>
+                <td>
+                  <Memory host={h} use={use} />
+                </td>
+                <td>
+                  <Processors host={h} use={use} />
+                </td>
               </tr>
             )
           })}
@@ -163,5 +223,12 @@ function Processors({ host, use }: { host: Host; use: Given }) {
   if (host.cpus === undefined) return <span className="hint">unknown</span>
   const used = host.cpuUsedShare === undefined ? use.vcpus : host.cpuUsedShare
   const word = host.cpuUsedShare === undefined ? 'given to VMs' : 'used'
-  return <Meter label={`Processors of ${host.displayName}`} value={used} most={host.cpus} text={`${decimal(used)} of ${count(host.cpus)} ${word}`} />
+  return (
+    <Meter
+      label={`Processors of ${host.displayName}`}
+      value={used}
+      most={host.cpus}
+      text={`${decimal(used)} of ${count(host.cpus)} ${word}`}
+    />
+  )
 }

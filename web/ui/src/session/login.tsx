@@ -36,14 +36,27 @@ function LoginForm({ backends, first, done }: { backends: readonly Backend[]; fi
       <Field label="Backend">
         {props => (
           <select {...props} name="backend" value={backend} onChange={e => setBackend(e.target.value)}>
-            {backends.map(b => <option key={b.id} value={b.id}>{b.displayName} ({b.id})</option>)}
+            {backends.map(b => (
+              <option key={b.id} value={b.id}>
+                {b.displayName} ({b.id})
+              </option>
+            ))}
           </select>
         )}
       </Field>
-      <Field label="User name">{props => <input {...props} ref={username} name="username" autoComplete="username" autoCapitalize="none" spellCheck={false} required />}</Field>
-      <Field label="Password">{props => <input {...props} name="password" type="password" autoComplete="current-password" required />}</Field>
+      <Field label="User name">
+        {props => (
+          <input {...props} ref={username} name="username" autoComplete="username" autoCapitalize="none" spellCheck={false} required />
+        )}
+      </Field>
+      <Field label="Password">
+        {props => <input {...props} name="password" type="password" autoComplete="current-password" required />}
+      </Field>
       {problem && <ProblemNote problem={problem} />}
-      <Button type="submit" tone="main" disabled={busy}><LogIn size={16} />{busy ? 'Logging in…' : 'Log in'}</Button>
+      <Button type="submit" tone="main" disabled={busy}>
+        <LogIn size={16} />
+        {busy ? 'Logging in…' : 'Log in'}
+      </Button>
     </form>
   )
 }
@@ -59,15 +72,35 @@ function LoginPage() {
         <img src="/ui/icon.svg" width="40" height="40" alt="" />
         <h1>VM console</h1>
         <p className="hint">Log in as a user of a backend. More backends can be added afterwards.</p>
-        {error ? <ProblemNote problem={problemOf(error)} retry={() => void refetch()} /> : data ? <LoginForm backends={data} /> : <Loading lines={5} />}
-        <p className="hint"><a href="/docs">API reference</a></p>
+        {error ? (
+          <ProblemNote problem={problemOf(error)} retry={() => void refetch()} />
+        ) : data ? (
+          <LoginForm backends={data} />
+        ) : (
+          <Loading lines={5} />
+        )}
+        <p className="hint">
+          <a href="/docs">API reference</a>
+        </p>
       </div>
     </main>
   )
 }
 
 /** A window to log in at one backend more, or again where a login has ended. */
-export function LoginDialog({ open, onClose, first, title, about }: { open: boolean; onClose(): void; first?: string | undefined; title: string; about?: ReactNode }) {
+export function LoginDialog({
+  open,
+  onClose,
+  first,
+  title,
+  about,
+}: {
+  open: boolean
+  onClose(): void
+  first?: string | undefined
+  title: string
+  about?: ReactNode
+}) {
   const { data = [] } = useBackends()
   return (
     <Dialog open={open} onClose={onClose} title={title}>
@@ -88,7 +121,15 @@ export function Gate({ children }: { children: ReactNode }) {
     enabled: session === null && wasIn,
   })
   if (session === undefined) {
-    return <main className="login">{error ? <div className="login-box"><ProblemNote problem={problemOf(error)} retry={retry} /></div> : null}</main>
+    return (
+      <main className="login">
+        {error ? (
+          <div className="login-box">
+            <ProblemNote problem={problemOf(error)} retry={retry} />
+          </div>
+        ) : null}
+      </main>
+    )
   }
   if (session === null && !wasIn) return <LoginPage />
   return (

@@ -50,7 +50,11 @@ const channel = 'BroadcastChannel' in window ? new BroadcastChannel('session') :
 
 export function SessionProvider({ children }: { children: ReactNode }) {
   const client = useQueryClient()
-  const { data: session, error, refetch } = useQuery({
+  const {
+    data: session,
+    error,
+    refetch,
+  } = useQuery({
     queryKey: sessionKey,
     queryFn: readSession,
     staleTime: Infinity,
@@ -59,11 +63,15 @@ export function SessionProvider({ children }: { children: ReactNode }) {
   const [ended, setEnded] = useState<string[]>([])
   const [generation, setGeneration] = useState(0)
 
-  useEffect(() => onLoginEnded(problem => {
-    if (problem.code === 'UNAUTHENTICATED') client.setQueryData(sessionKey, null)
-    const backend = problem.backend?.id
-    if (backend) setEnded(all => (all.includes(backend) ? all : [...all, backend]))
-  }), [client])
+  useEffect(
+    () =>
+      onLoginEnded(problem => {
+        if (problem.code === 'UNAUTHENTICATED') client.setQueryData(sessionKey, null)
+        const backend = problem.backend?.id
+        if (backend) setEnded(all => (all.includes(backend) ? all : [...all, backend]))
+      }),
+    [client],
+  )
 
   useEffect(() => {
     if (!channel) return
@@ -71,38 +79,47 @@ export function SessionProvider({ children }: { children: ReactNode }) {
     return () => void (channel.onmessage = null)
   }, [client])
 
-  const changed = useCallback(async (next: Session | null) => {
-    await client.cancelQueries({ queryKey: sessionKey })
-    client.setQueryData(sessionKey, next)
-    setGeneration(n => n + 1)
-    void client.invalidateQueries({ predicate: q => q.queryKey[0] !== sessionKey[0] })
-    channel?.postMessage('changed')
-  }, [client])
+  const changed = useCallback(
+    async (next: Session | null) => {
+      await client.cancelQueries({ queryKey: sessionKey })
+      client.setQueryData(sessionKey, next)
+      setGeneration(n => n + 1)
+      void client.invalidateQueries({ predicate: q => q.queryKey[0] !== sessionKey[0] })
+      channel?.postMessage('changed')
+    },
+    [client],
+  )
 
-  const logIn = useCallback(async (backend: string, username: string, password: string) => {
-    const credentials = { backend, username, password }
-    const current = client.getQueryData<Session | null>(sessionKey)
-    let next: Session
-    if (current) next = await body(api.POST('/sessions/current/logins', { body: credentials }))
-    else {
-      next = await body(api.POST('/sessions', { params: { query: { cookie: true } }, body: credentials }))
-      await checkCookie()
-    }
-    setEnded(all => all.filter(name => name !== backend))
-    await changed(next)
-  }, [client, changed])
+  const logIn = useCallback(
+    async (backend: string, username: string, password: string) => {
+      const credentials = { backend, username, password }
+      const current = client.getQueryData<Session | null>(sessionKey)
+      let next: Session
+      if (current) next = await body(api.POST('/sessions/current/logins', { body: credentials }))
+      else {
+        next = await body(api.POST('/sessions', { params: { query: { cookie: true } }, body: credentials }))
+        await checkCookie()
+      }
+      setEnded(all => all.filter(name => name !== backend))
+      await changed(next)
+    },
+    [client, changed],
+  )
 
-  const logOut = useCallback(async (backend?: string) => {
-    try {
-      if (backend) await api.DELETE('/sessions/current/logins/{backend}', { params: { path: { backend } } })
-      else await api.DELETE('/sessions/current')
-    } catch (thrown) {
-      if (!(thrown instanceof Refusal) || thrown.problem.status !== 401) throw thrown
-    }
-    if (backend) return changed(await readSession())
-    channel?.postMessage('changed')
-    location.assign('/ui/') // so that nothing of this user is left in the page
-  }, [client, changed])
+  const logOut = useCallback(
+    async (backend?: string) => {
+      try {
+        if (backend) await api.DELETE('/sessions/current/logins/{backend}', { params: { path: { backend } } })
+        else await api.DELETE('/sessions/current')
+      } catch (thrown) {
+        if (!(thrown instanceof Refusal) || thrown.problem.status !== 401) throw thrown
+      }
+      if (backend) return changed(await readSession())
+      channel?.postMessage('changed')
+      location.assign('/ui/') // so that nothing of this user is left in the page
+    },
+    [client, changed],
+  )
 
   const state = useMemo(
     () => ({ session, error, ended, generation, logIn, logOut, retry: () => void refetch() }),

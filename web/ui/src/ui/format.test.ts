@@ -19,5 +19,10 @@ test('times, also those to come', () => {
 })
 
 test('names as words', () => {
-  expect(['RUNNING', 'POWEROFF_HARD', 'saveDisk', 'resetPowerState'].map(words)).toEqual(['Running', 'Poweroff hard', 'Save disk', 'Reset power state'])
+  expect(['RUNNING', 'POWEROFF_HARD', 'saveDisk', 'resetPowerState'].map(words)).toEqual([
+    'Running',
+    'Poweroff hard',
+    'Save disk',
+    'Reset power state',
+  ])
 })

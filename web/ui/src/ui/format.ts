@@ -21,7 +21,13 @@ export function time(text: string | number | undefined): string {
   return ms === undefined || Number.isNaN(ms) ? '' : moment.format(ms)
 }
 
-const steps: [seconds: number, unit: string][] = [[31_536_000, 'y'], [86_400, 'd'], [3_600, 'h'], [60, 'min'], [1, 's']]
+const steps: [seconds: number, unit: string][] = [
+  [31_536_000, 'y'],
+  [86_400, 'd'],
+  [3_600, 'h'],
+  [60, 'min'],
+  [1, 's'],
+]
 
 /** How long something takes or took: 3 min, 12 d. */
 export function duration(ms: number): string {
@@ -68,6 +74,9 @@ export const useNow = () => useSyncExternalStore(subscribe, current, current)
 
 /** SHOUTED_WORDS and camelCase as words. */
 export function words(name: string): string {
-  const spaced = name.includes('_') || name === name.toUpperCase() ? name.toLowerCase().replaceAll('_', ' ') : name.replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase()
+  const spaced =
+    name.includes('_') || name === name.toUpperCase()
+      ? name.toLowerCase().replaceAll('_', ' ')
+      : name.replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase()
   return spaced.charAt(0).toUpperCase() + spaced.slice(1)
 }

@@ -12,12 +12,24 @@ export function useTitle(title: string) {
   }, [title])
 }
 
-export function Button({ tone = 'plain', small, ...props }: ComponentProps<'button'> & { tone?: 'plain' | 'main' | 'danger' | 'bare'; small?: boolean }) {
+export function Button({
+  tone = 'plain',
+  small,
+  ...props
+}: ComponentProps<'button'> & { tone?: 'plain' | 'main' | 'danger' | 'bare'; small?: boolean }) {
   return <button type="button" {...props} className={`button ${props.className ?? ''}`} data-tone={tone} data-small={small || undefined} />
 }
 
 /** A window over the page. It takes the focus, and gives it back. */
-export function Dialog({ open, onClose, title, children, footer, wide, closable = true }: {
+export function Dialog({
+  open,
+  onClose,
+  title,
+  children,
+  footer,
+  wide,
+  closable = true,
+}: {
   open: boolean
   onClose(): void
   title: string
@@ -39,7 +51,11 @@ export function Dialog({ open, onClose, title, children, footer, wide, closable 
     >
       <header className="dialog-head">
         <Ariakit.DialogHeading className="dialog-title">{title}</Ariakit.DialogHeading>
-        {closable && <Ariakit.DialogDismiss className="icon-button" aria-label="Close"><X size={18} /></Ariakit.DialogDismiss>}
+        {closable && (
+          <Ariakit.DialogDismiss className="icon-button" aria-label="Close">
+            <X size={18} />
+          </Ariakit.DialogDismiss>
+        )}
       </header>
       <div className="dialog-body">{children}</div>
       {footer && <footer className="dialog-foot">{footer}</footer>}
@@ -54,7 +70,13 @@ export interface MenuEntry {
   run(): void
 }
 
-export function Menu({ label, button, entries, groups, bare }: {
+export function Menu({
+  label,
+  button,
+  entries,
+  groups,
+  bare,
+}: {
   label?: string // where the button has no words
   button: ReactNode
   entries?: readonly MenuEntry[]
@@ -64,24 +86,33 @@ export function Menu({ label, button, entries, groups, bare }: {
   const all = groups ?? [{ title: '', entries: entries ?? [] }]
   return (
     <Ariakit.MenuProvider placement="bottom-end">
-      <Ariakit.MenuButton className={bare ? 'icon-button' : 'button'} {...(label ? { 'aria-label': label } : {})}>{button}</Ariakit.MenuButton>
+      <Ariakit.MenuButton className={bare ? 'icon-button' : 'button'} {...(label ? { 'aria-label': label } : {})}>
+        {button}
+      </Ariakit.MenuButton>
       <Ariakit.Menu className="menu" gutter={4} portal unmountOnHide>
-        {all.filter(g => g.entries.length > 0).map(group => (
-          <Ariakit.MenuGroup key={group.title} className="menu-group">
-            {group.title && <Ariakit.MenuGroupLabel className="menu-label">{group.title}</Ariakit.MenuGroupLabel>}
-            {group.entries.map(entry => (
-              <Ariakit.MenuItem key={entry.key} className="menu-item" data-danger={entry.danger || undefined} onClick={entry.run}>
-                {entry.label}
-              </Ariakit.MenuItem>
-            ))}
-          </Ariakit.MenuGroup>
-        ))}
+        {all
+          .filter(g => g.entries.length > 0)
+          .map(group => (
+            <Ariakit.MenuGroup key={group.title} className="menu-group">
+              {group.title && <Ariakit.MenuGroupLabel className="menu-label">{group.title}</Ariakit.MenuGroupLabel>}
+              {group.entries.map(entry => (
+                <Ariakit.MenuItem key={entry.key} className="menu-item" data-danger={entry.danger || undefined} onClick={entry.run}>
+                  {entry.label}
+                </Ariakit.MenuItem>
+              ))}
+            </Ariakit.MenuGroup>
+          ))}
       </Ariakit.Menu>
     </Ariakit.MenuProvider>
   )
 }
 
-export function Field({ label, hint, error, children }: {
+export function Field({
+  label,
+  hint,
+  error,
+  children,
+}: {
   label: string
   hint?: ReactNode
   error?: string | undefined
@@ -93,7 +124,11 @@ export function Field({ label, hint, error, children }: {
     <div className="field">
       <label htmlFor={id}>{label}</label>
       {children({ id, 'aria-describedby': about, 'aria-invalid': error !== undefined })}
-      {about && <p id={about} className={error ? 'field-error' : 'hint'}>{error ?? hint}</p>}
+      {about && (
+        <p id={about} className={error ? 'field-error' : 'hint'}>
+          {error ?? hint}
+        </p>
+      )}
     </div>
   )
 }
@@ -105,14 +140,40 @@ export function ProblemNote({ problem, retry }: { problem: Problem; retry?: (() 
       <p className="note-title">{problem.title}</p>
       {problem.detail && problem.detail !== problem.title && <p>{problem.detail}</p>}
       {problem.errors && (
-        <ul>{problem.errors.map(e => <li key={(e.pointer ?? e.parameter ?? '') + e.detail}><code>{e.pointer ?? e.parameter}</code> {e.detail}</li>)}</ul>
+        <ul>
+          {problem.errors.map(e => (
+            <li key={(e.pointer ?? e.parameter ?? '') + e.detail}>
+              <code>{e.pointer ?? e.parameter}</code> {e.detail}
+            </li>
+          ))}
+        </ul>
       )}
-      {problem.backend?.message && <p className="said">The backend said: <code>{problem.backend.message}</code></p>}
+      {problem.backend?.message && (
+        <p className="said">
+          The backend said: <code>{problem.backend.message}</code>
+        </p>
+      )}
       {problem.outcomeUnknown && <p>It is not known whether the change was made: look before trying again.</p>}
-      {problem.applied && problem.applied.length > 0 && <p>Made: {problem.applied.join(', ')}. Not made: {problem.notApplied?.join(', ')}.</p>}
+      {problem.applied && problem.applied.length > 0 && (
+        <p>
+          Made: {problem.applied.join(', ')}. Not made: {problem.notApplied?.join(', ')}.
+        </p>
+      )}
       <p className="note-foot">
-        <span><code>{problem.code}</code>{problem.requestId && <> · request <code>{problem.requestId}</code></>}</span>
-        {retry && <Button small onClick={retry}>Try again</Button>}
+        <span>
+          <code>{problem.code}</code>
+          {problem.requestId && (
+            <>
+              {' '}
+              · request <code>{problem.requestId}</code>
+            </>
+          )}
+        </span>
+        {retry && (
+          <Button small onClick={retry}>
+            Try again
+          </Button>
+        )}
       </p>
     </div>
   )
@@ -126,7 +187,13 @@ export function CopyButton({ text, label = 'Copy' }: { text: string; label?: str
     return () => clearTimeout(timer)
   }, [done])
   return (
-    <button type="button" className="icon-button" aria-label={done ? 'Copied' : label} title={label} onClick={() => void navigator.clipboard.writeText(text).then(() => setDone(true))}>
+    <button
+      type="button"
+      className="icon-button"
+      aria-label={done ? 'Copied' : label}
+      title={label}
+      onClick={() => void navigator.clipboard.writeText(text).then(() => setDone(true))}
+    >
       {done ? <Check size={15} /> : <Copy size={15} />}
     </button>
   )
@@ -135,7 +202,9 @@ export function CopyButton({ text, label = 'Copy' }: { text: string; label?: str
 export function Code({ text, label }: { text: string; label: string }) {
   return (
     <div className="code">
-      <pre tabIndex={0} aria-label={label}>{text}</pre>
+      <pre tabIndex={0} aria-label={label}>
+        {text}
+      </pre>
       <CopyButton text={text} label={`Copy: ${label}`} />
     </div>
   )
@@ -145,14 +214,26 @@ export function Code({ text, label }: { text: string; label: string }) {
 export function Facts({ facts }: { facts: readonly (readonly [name: string, value: ReactNode])[] }) {
   const known = facts.filter(([, value]) => value !== undefined && value !== '' && value !== null && value !== false)
   if (known.length === 0) return <p className="empty">Nothing is known.</p>
-  return <dl className="facts">{known.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}</dl>
+  return (
+    <dl className="facts">
+      {known.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  )
 }
 
 export function Card({ title, children, aside }: { title: string; children: ReactNode; aside?: ReactNode }) {
   const id = useId()
   return (
     <section className="card" aria-labelledby={id}>
-      <header className="card-head"><h2 id={id}>{title}</h2>{aside}</header>
+      <header className="card-head">
+        <h2 id={id}>{title}</h2>
+        {aside}
+      </header>
       {children}
     </section>
   )
@@ -162,7 +243,15 @@ export function Meter({ value, most, label, text }: { value: number; most: numbe
   const share = most > 0 ? Math.min(Math.max(value / most, 0), 1) : 0
   return (
     <div className="meter">
-      <div className="meter-track" role="meter" aria-label={label} aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.round(share * 100)} aria-valuetext={text}>
+      <div
+        className="meter-track"
+        role="meter"
+        aria-label={label}
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={Math.round(share * 100)}
+        aria-valuetext={text}
+      >
         <div className="meter-fill" data-high={share > 0.9 || undefined} style={{ inlineSize: `${share * 100}%` }} />
       </div>
       <span className="meter-text">{text}</span>
@@ -171,5 +260,9 @@ export function Meter({ value, most, label, text }: { value: number; most: numbe
 }
 
 export const Loading = ({ lines = 4 }: { lines?: number }) => (
-  <div className="skeleton" role="status" aria-label="Loading">{Array.from({ length: lines }, (_, i) => <span key={i} />)}</div>
+  <div className="skeleton" role="status" aria-label="Loading">
+    {Array.from({ length: lines }, (_, i) => (
+      <span key={i} />
+    ))}
+  </div>
 )

@@ -12,7 +12,9 @@ test('of 300 disks the first are shown, and the others on demand', () => {
 })
 
 test('what a backend says is text', () => {
-  const html = renderToStaticMarkup(<Nics nics={[{ id: 'one.0', mac: '<b>', network: { id: 'one.1', displayName: '<script>' }, addresses: ['"><img src=x>'] }]} />)
+  const html = renderToStaticMarkup(
+    <Nics nics={[{ id: 'one.0', mac: '<b>', network: { id: 'one.1', displayName: '<script>' }, addresses: ['"><img src=x>'] }]} />,
+  )
   expect(html).not.toMatch(/<b>|<script|<img/)
 })
 

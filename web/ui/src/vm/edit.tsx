@@ -39,19 +39,58 @@ export function EditDialog({ vm, backend, onClose }: { vm: VM; backend: Backend;
   return (
     <Dialog open onClose={onClose} title={`Edit ${vm.displayName || vm.id}`}>
       <form className="form" onSubmit={event => void submit(event)}>
-        {base.etag !== vm.etag && <p className="loss" role="status">Somebody has changed this VM meanwhile. What you save here will be refused; open the form again to see the VM as it is.</p>}
-        <Field label="Name">{props => <input {...props} value={draft.displayName} maxLength={128} onChange={e => set({ displayName: e.target.value })} autoComplete="off" />}</Field>
-        <Field label="Description">{props => <textarea {...props} rows={2} value={draft.description} onChange={e => set({ description: e.target.value })} />}</Field>
+        {base.etag !== vm.etag && (
+          <p className="loss" role="status">
+            Somebody has changed this VM meanwhile. What you save here will be refused; open the form again to see the VM as it is.
+          </p>
+        )}
+        <Field label="Name">
+          {props => (
+            <input
+              {...props}
+              value={draft.displayName}
+              maxLength={128}
+              onChange={e => set({ displayName: e.target.value })}
+              autoComplete="off"
+            />
+          )}
+        </Field>
+        <Field label="Description">
+          {props => <textarea {...props} rows={2} value={draft.description} onChange={e => set({ description: e.target.value })} />}
+        </Field>
         <div className="two">
-          {writes('cpu.vcpus') && <Field label="Processors">{props => <input {...props} type="number" min={1} value={draft.vcpus} onChange={e => set({ vcpus: e.target.value })} />}</Field>}
-          {writes('memory.dynamicMaxBytes') && <Field label="Memory, in MiB">{props => <input {...props} type="number" min={1} step="any" value={draft.memoryMiB} onChange={e => set({ memoryMiB: e.target.value })} />}</Field>}
+          {writes('cpu.vcpus') && (
+            <Field label="Processors">
+              {props => <input {...props} type="number" min={1} value={draft.vcpus} onChange={e => set({ vcpus: e.target.value })} />}
+            </Field>
+          )}
+          {writes('memory.dynamicMaxBytes') && (
+            <Field label="Memory, in MiB">
+              {props => (
+                <input
+                  {...props}
+                  type="number"
+                  min={1}
+                  step="any"
+                  value={draft.memoryMiB}
+                  onChange={e => set({ memoryMiB: e.target.value })}
+                />
+              )}
+            </Field>
+          )}
         </div>
         {writes('annotations') && <Annotations list={draft.annotations} set={annotations => set({ annotations })} />}
         {problem && <ProblemNote problem={problem} />}
-        <DryRun call={call} ready={!empty} before={empty ? 'Nothing is changed yet.' : 'Only what you changed is sent, and only if nobody has changed the VM since.'} />
+        <DryRun
+          call={call}
+          ready={!empty}
+          before={empty ? 'Nothing is changed yet.' : 'Only what you changed is sent, and only if nobody has changed the VM since.'}
+        />
         <div className="dialog-foot">
           <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" tone="main" disabled={busy || empty}>Save</Button>
+          <Button type="submit" tone="main" disabled={busy || empty}>
+            Save
+          </Button>
         </div>
       </form>
     </Dialog>
@@ -65,12 +104,33 @@ function Annotations({ list, set }: { list: Draft['annotations']; set(list: Draf
       <legend>Annotations</legend>
       {list.map(([key, value], i) => (
         <div key={i} className="map-row">
-          <input aria-label={`Name of annotation ${i + 1}`} value={key} onChange={e => change(i, [e.target.value, value])} autoComplete="off" spellCheck={false} />
-          <input aria-label={`Value of annotation ${i + 1}`} value={value} onChange={e => change(i, [key, e.target.value])} autoComplete="off" />
-          <button type="button" className="icon-button" aria-label={`Remove annotation ${i + 1}`} onClick={() => set(list.filter((_, j) => j !== i))}><X size={15} /></button>
+          <input
+            aria-label={`Name of annotation ${i + 1}`}
+            value={key}
+            onChange={e => change(i, [e.target.value, value])}
+            autoComplete="off"
+            spellCheck={false}
+          />
+          <input
+            aria-label={`Value of annotation ${i + 1}`}
+            value={value}
+            onChange={e => change(i, [key, e.target.value])}
+            autoComplete="off"
+          />
+          <button
+            type="button"
+            className="icon-button"
+            aria-label={`Remove annotation ${i + 1}`}
+            onClick={() => set(list.filter((_, j) => j !== i))}
+          >
+            <X size={15} />
+          </button>
         </div>
       ))}
-      <Button small onClick={() => set([...list, ['', '']])}><Plus size={14} aria-hidden />Add one</Button>
+      <Button small onClick={() => set([...list, ['', '']])}>
+        <Plus size={14} aria-hidden />
+        Add one
+      </Button>
     </fieldset>
   )
 }

@@ -14,7 +14,8 @@ function useSamples(id: string) {
     queryKey: ['samples', id],
     refetchInterval: everyMs,
     staleTime: everyMs,
-    structuralSharing: (before: unknown, next: unknown) => addSample((before as readonly Sample[] | undefined) ?? [], (next as [Sample])[0]),
+    structuralSharing: (before: unknown, next: unknown) =>
+      addSample((before as readonly Sample[] | undefined) ?? [], (next as [Sample])[0]),
     queryFn: async ({ signal }): Promise<readonly Sample[]> => {
       const m = await body(api.GET('/vms/{vm}/metrics', { params: { path: { vm: id } }, signal }))
       return [{ ...m, at: m.sampleTime ? Date.parse(m.sampleTime) : Date.now() }]
@@ -27,7 +28,13 @@ export function Charts({ vm }: { vm: VM }) {
   const data = samples.data
   return (
     <Card title="Use" aside={data?.at(-1)?.sampleTime ? <span className="hint">measured {time(data.at(-1)!.sampleTime)}</span> : undefined}>
-      {data ? <All samples={data} vm={vm} /> : samples.error ? <ProblemNote problem={problemOf(samples.error)} retry={() => void samples.refetch()} /> : <Loading lines={5} />}
+      {data ? (
+        <All samples={data} vm={vm} />
+      ) : samples.error ? (
+        <ProblemNote problem={problemOf(samples.error)} retry={() => void samples.refetch()} />
+      ) : (
+        <Loading lines={5} />
+      )}
     </Card>
   )
 }
@@ -49,10 +56,26 @@ function All({ samples, vm }: { samples: readonly Sample[]; vm: VM }) {
   ]
   const shown = charts.filter(([, values]) => values.length > 0)
   if (shown.length === 0) return <p className="empty">The backend has measured nothing yet.</p>
-  return <div className="charts">{shown.map(([name, values, text, most]) => <Chart key={name} name={name} values={values} text={text} most={most} />)}</div>
+  return (
+    <div className="charts">
+      {shown.map(([name, values, text, most]) => (
+        <Chart key={name} name={name} values={values} text={text} most={most} />
+      ))}
+    </div>
+  )
 }
 
-function Chart({ name, values, text, most }: { name: string; values: readonly number[]; text(n: number): string; most?: number | undefined }) {
+function Chart({
+  name,
+  values,
+  text,
+  most,
+}: {
+  name: string
+  values: readonly number[]
+  text(n: number): string
+  most?: number | undefined
+}) {
   const id = useId()
   const top = Math.max(most ?? 0, ...values, 1e-9)
   const last = values.at(-1)!
@@ -61,8 +84,17 @@ function Chart({ name, values, text, most }: { name: string; values: readonly nu
   const points = values.length === 1 ? `0,${y(last)} 100,${y(last)}` : values.map((v, i) => `${x(i)},${y(v)}`).join(' ')
   return (
     <figure className="chart">
-      <figcaption id={id}><span>{name}</span><strong className="number">{text(last)}</strong></figcaption>
-      <svg viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-labelledby={id} aria-description={`${values.length} samples, from ${text(Math.min(...values))} to ${text(Math.max(...values))}`}>
+      <figcaption id={id}>
+        <span>{name}</span>
+        <strong className="number">{text(last)}</strong>
+      </figcaption>
+      <svg
+        viewBox="0 0 100 30"
+        preserveAspectRatio="none"
+        role="img"
+        aria-labelledby={id}
+        aria-description={`${values.length} samples, from ${text(Math.min(...values))} to ${text(Math.max(...values))}`}
+      >
         <polygon points={`0,30 ${points} 100,30`} className="chart-area" />
         <polyline points={points} className="chart-line" vectorEffect="non-scaling-stroke" />
       </svg>

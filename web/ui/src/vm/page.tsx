@@ -27,13 +27,31 @@ export function VMPage({ id }: { id: string }) {
   const missing = vm.error instanceof Refusal && vm.error.problem.status === 404
   return (
     <div className="page">
-      <p className="back"><Link href="/vms"><ArrowLeft size={15} aria-hidden />Fleet</Link></p>
-      {vm.error && (
-        missing
-          ? <div className="empty-state"><h1>There is no VM {id}</h1><p>It may have been deleted, or you may not see it.</p></div>
-          : <ProblemNote problem={problemOf(vm.error)} retry={() => void vm.refetch()} />
+      <p className="back">
+        <Link href="/vms">
+          <ArrowLeft size={15} aria-hidden />
+          Fleet
+        </Link>
+      </p>
+      {vm.error &&
+        (missing ? (
+          <div className="empty-state">
+            <h1>There is no VM {id}</h1>
+            <p>It may have been deleted, or you may not see it.</p>
+          </div>
+        ) : (
+          <ProblemNote problem={problemOf(vm.error)} retry={() => void vm.refetch()} />
+        ))}
+      {vm.data && !missing ? (
+        <Known vm={vm.data} stale={vm.isError} refresh={() => void vm.refetch()} busy={vm.isFetching} />
+      ) : (
+        vm.isPending && (
+          <>
+            <h1 className="vm-name">{id}</h1>
+            <Loading lines={10} />
+          </>
+        )
       )}
-      {vm.data && !missing ? <Known vm={vm.data} stale={vm.isError} refresh={() => void vm.refetch()} busy={vm.isFetching} /> : vm.isPending && <><h1 className="vm-name">{id}</h1><Loading lines={10} /></>}
     </div>
   )
 }
@@ -42,9 +60,13 @@ export function VMPage({ id }: { id: string }) {
 function useFresh(id: string) {
   const fleet = useFleet()
   const { refetch } = useVM(id)
-  useEffect(() => fleet.onChanges(ids => {
-    if (ids.has(id) && fleet.snapshot().connection === 'live') void refetch()
-  }), [fleet, id, refetch])
+  useEffect(
+    () =>
+      fleet.onChanges(ids => {
+        if (ids.has(id) && fleet.snapshot().connection === 'live') void refetch()
+      }),
+    [fleet, id, refetch],
+  )
 }
 
 function Known({ vm, stale, refresh, busy }: { vm: VM; stale: boolean; refresh(): void; busy: boolean }) {
@@ -60,11 +82,20 @@ function Known({ vm, stale, refresh, busy }: { vm: VM; stale: boolean; refresh()
           <StateMark state={vm.state ?? 'UNKNOWN'} baseState={vm.baseState} />
           {stale && <span className="hint">as it was last seen</span>}
         </div>
-        <p className="vm-id"><code>{vm.id}</code><CopyButton text={vm.id} label="Copy the id" /><span className="hint">{backend?.displayName ?? vm.backend}</span></p>
+        <p className="vm-id">
+          <code>{vm.id}</code>
+          <CopyButton text={vm.id} label="Copy the id" />
+          <span className="hint">{backend?.displayName ?? vm.backend}</span>
+        </p>
         {vm.description && <p className="vm-about">{vm.description}</p>}
         <ActionBar vm={vm} edit={() => setEditing(true)} refresh={refresh} busy={busy} />
         <UnderWay vm={vm} />
-        {vm.opennebula?.error && <div className="note" data-tone="bad"><p className="note-title">OpenNebula says</p><p>{vm.opennebula.error}</p></div>}
+        {vm.opennebula?.error && (
+          <div className="note" data-tone="bad">
+            <p className="note-title">OpenNebula says</p>
+            <p>{vm.opennebula.error}</p>
+          </div>
+        )}
       </header>
       <div className="split">
         <div>
@@ -95,24 +126,51 @@ function ActionBar({ vm, edit, refresh, busy }: { vm: VM; edit(): void; refresh(
   const actions = actionsOf(vm)
   const slots = slotsOf(actions)
   const rest = actions.filter(a => !slots.some(s => s.action === a))
-  const entries = (some: readonly Action[]) => some.map(a => ({ key: a.key, label: a.label, danger: a.risk !== 'none', run: () => begin(a, subject) }))
+  const entries = (some: readonly Action[]) =>
+    some.map(a => ({ key: a.key, label: a.label, danger: a.risk !== 'none', run: () => begin(a, subject) }))
   const others = otherActions(vm)
   return (
     <div className="actions">
       {slots.map(({ label, action }, i) => (
-        <Button key={i} tone={i === 0 ? 'main' : 'plain'} disabled={!action} onClick={() => action && begin(action, subject)}>{label}</Button>
+        <Button key={i} tone={i === 0 ? 'main' : 'plain'} disabled={!action} onClick={() => action && begin(action, subject)}>
+          {label}
+        </Button>
       ))}
       {rest.length > 0 && (
         <Menu
-          button={<>More<ChevronDown size={15} aria-hidden /></>}
-          groups={[{ title: 'Actions', entries: entries(rest.filter(a => a.risk === 'none')) }, { title: 'Dangerous', entries: entries(rest.filter(a => a.risk !== 'none')) }]}
+          button={
+            <>
+              More
+              <ChevronDown size={15} aria-hidden />
+            </>
+          }
+          groups={[
+            { title: 'Actions', entries: entries(rest.filter(a => a.risk === 'none')) },
+            { title: 'Dangerous', entries: entries(rest.filter(a => a.risk !== 'none')) },
+          ]}
         />
       )}
-      <Button onClick={edit}><Pencil size={15} aria-hidden />Edit</Button>
+      <Button onClick={edit}>
+        <Pencil size={15} aria-hidden />
+        Edit
+      </Button>
       {actions.length > 0 && <CurlMenu actions={actions} id={vm.id} />}
-      <button type="button" className="icon-button" aria-label="Read again" title="Read again" onClick={refresh} data-busy={busy || undefined}><RefreshCw size={16} /></button>
+      <button
+        type="button"
+        className="icon-button"
+        aria-label="Read again"
+        title="Read again"
+        onClick={refresh}
+        data-busy={busy || undefined}
+      >
+        <RefreshCw size={16} />
+      </button>
       {actions.length === 0 && <span className="hint">It allows no action now.</span>}
-      {others.length > 0 && <span className="hint others" title={others.join(', ')}>The backend also has {others.length} that this gateway does not offer.</span>}
+      {others.length > 0 && (
+        <span className="hint others" title={others.join(', ')}>
+          The backend also has {others.length} that this gateway does not offer.
+        </span>
+      )}
     </div>
   )
 }
@@ -129,18 +187,32 @@ function CurlMenu({ actions, id }: { actions: readonly Action[]; id: string }) {
     label: a.label.replace('…', ''),
     run: () => void navigator.clipboard.writeText(curl(callOf(a, id, sample(a)))).then(() => setCopied(true)),
   }))
-  return <Menu button={<><Terminal size={15} aria-hidden />{copied ? 'Copied' : 'curl'}</>} label="Copy an action as a curl command" groups={[{ title: 'Copy as a curl command', entries }]} />
+  return (
+    <Menu
+      button={
+        <>
+          <Terminal size={15} aria-hidden />
+          {copied ? 'Copied' : 'curl'}
+        </>
+      }
+      label="Copy an action as a curl command"
+      groups={[{ title: 'Copy as a curl command', entries }]}
+    />
+  )
 }
 
 /** Stands for what a form would say, so that the command shows where it goes. */
-const sample = (action: Action) => Object.fromEntries(
-  action.fields.filter(f => !action.optional.includes(f)).map(f => [f, f === 'coldMode' ? 'SAVE' : `<${f}>`]),
-)
+const sample = (action: Action) =>
+  Object.fromEntries(action.fields.filter(f => !action.optional.includes(f)).map(f => [f, f === 'coldMode' ? 'SAVE' : `<${f}>`]))
 
 function UnderWay({ vm }: { vm: VM }) {
   const list = vm.currentOperations ?? []
   if (list.length === 0) return null
-  return <p className="hint" role="status">Under way: {list.map(o => (o.action ? words(o.action) : o.raw)).join(', ')}</p>
+  return (
+    <p className="hint" role="status">
+      Under way: {list.map(o => (o.action ? words(o.action) : o.raw)).join(', ')}
+    </p>
+  )
 }
 
 function Operations({ id }: { id: string }) {
@@ -148,7 +220,11 @@ function Operations({ id }: { id: string }) {
   const own = operations.filter(o => o.vm === id)
   return (
     <Card title="Operations">
-      {own.length === 0 ? <p className="empty">You have done nothing with it through this gateway lately.</p> : <OperationTable operations={own} withoutVM />}
+      {own.length === 0 ? (
+        <p className="empty">You have done nothing with it through this gateway lately.</p>
+      ) : (
+        <OperationTable operations={own} withoutVM />
+      )}
     </Card>
   )
 }
@@ -166,8 +242,28 @@ function Native({ id }: { id: string }) {
   })
   const now = useNow()
   return (
-    <Card title="The backend’s record" aside={open && native.data ? <span className="hint" title={time(native.data.at)}>read {ago(native.data.at, now)}</span> : <Button small onClick={() => setOpen(true)} disabled={open}>Show</Button>}>
-      {open && (native.error ? <ProblemNote problem={problemOf(native.error)} retry={() => void native.refetch()} /> : native.data ? <Code label="the record as JSON" text={native.data.text} /> : <Loading />)}
+    <Card
+      title="The backend’s record"
+      aside={
+        open && native.data ? (
+          <span className="hint" title={time(native.data.at)}>
+            read {ago(native.data.at, now)}
+          </span>
+        ) : (
+          <Button small onClick={() => setOpen(true)} disabled={open}>
+            Show
+          </Button>
+        )
+      }
+    >
+      {open &&
+        (native.error ? (
+          <ProblemNote problem={problemOf(native.error)} retry={() => void native.refetch()} />
+        ) : native.data ? (
+          <Code label="the record as JSON" text={native.data.text} />
+        ) : (
+          <Loading />
+        ))}
     </Card>
   )
 }

@@ -19,7 +19,13 @@ interface State<T> {
 function Part<T>({ title, state, children }: { title: string; state: State<T>; children(data: T): React.ReactNode }) {
   return (
     <Card title={title}>
-      {state.data !== undefined ? children(state.data) : state.error ? <ProblemNote problem={problemOf(state.error)} retry={() => void state.refetch()} /> : <Loading lines={3} />}
+      {state.data !== undefined ? (
+        children(state.data)
+      ) : state.error ? (
+        <ProblemNote problem={problemOf(state.error)} retry={() => void state.refetch()} />
+      ) : (
+        <Loading lines={3} />
+      )}
     </Card>
   )
 }
@@ -29,34 +35,60 @@ export function Guest({ id }: { id: string }) {
   return (
     <Part title="Guest" state={guest}>
       {g => (
-        <Facts facts={[
-          ['System', g.osVersion?.['name']],
-          ['Kernel', g.osVersion?.['uname']],
-          ['Drivers', g.driversUpToDate === undefined ? undefined : g.driversUpToDate ? 'up to date' : 'out of date'],
-          ['Agent', g.live === undefined ? undefined : g.live ? 'answers' : 'does not answer'],
-          ['Addresses', g.addresses?.join(', ')],
-          ['Seen', time(g.sampleTime)],
-        ]} />
+        <Facts
+          facts={[
+            ['System', g.osVersion?.['name']],
+            ['Kernel', g.osVersion?.['uname']],
+            ['Drivers', g.driversUpToDate === undefined ? undefined : g.driversUpToDate ? 'up to date' : 'out of date'],
+            ['Agent', g.live === undefined ? undefined : g.live ? 'answers' : 'does not answer'],
+            ['Addresses', g.addresses?.join(', ')],
+            ['Seen', time(g.sampleTime)],
+          ]}
+        />
       )}
     </Part>
   )
 }
 
 export function Consoles({ id }: { id: string }) {
-  const consoles = useRead(id, 'consoles', async signal => (await body(api.GET('/vms/{vm}/consoles', { params: { path: { vm: id } }, signal }))).consoles)
+  const consoles = useRead(
+    id,
+    'consoles',
+    async signal => (await body(api.GET('/vms/{vm}/consoles', { params: { path: { vm: id } }, signal }))).consoles,
+  )
   return (
     <Part title="Consoles" state={consoles}>
-      {list => <Rows items={list} name="Consoles" empty="It has no console now." head={['Protocol', 'Port', 'Id']} row={c => [c.protocol, c.port, <code>{c.id}</code>]} />}
+      {list => (
+        <Rows
+          items={list}
+          name="Consoles"
+          empty="It has no console now."
+          head={['Protocol', 'Port', 'Id']}
+          row={c => [c.protocol, c.port, <code>{c.id}</code>]}
+        />
+      )}
     </Part>
   )
 }
 
 export function CrashDumps({ id }: { id: string }) {
-  const dumps = useRead(id, 'crashDumps', async signal => (await body(api.GET('/vms/{vm}/crashDumps', { params: { path: { vm: id } }, signal }))).crashDumps)
+  const dumps = useRead(
+    id,
+    'crashDumps',
+    async signal => (await body(api.GET('/vms/{vm}/crashDumps', { params: { path: { vm: id } }, signal }))).crashDumps,
+  )
   if (dumps.data?.length === 0) return null
   return (
     <Part title="Crash dumps" state={dumps}>
-      {list => <Rows items={list} name="Crash dumps" empty="None." head={['Id', 'Image', 'Size']} row={d => [<code>{d.id}</code>, d.image?.displayName ?? d.image?.id, d.sizeBytes === undefined ? '' : bytes(d.sizeBytes)]} />}
+      {list => (
+        <Rows
+          items={list}
+          name="Crash dumps"
+          empty="None."
+          head={['Id', 'Image', 'Size']}
+          row={d => [<code>{d.id}</code>, d.image?.displayName ?? d.image?.id, d.sizeBytes === undefined ? '' : bytes(d.sizeBytes)]}
+        />
+      )}
     </Part>
   )
 }
@@ -66,7 +98,15 @@ export function Tpms({ id }: { id: string }) {
   if (tpms.data?.length === 0) return null
   return (
     <Part title="TPMs" state={tpms}>
-      {list => <Rows items={list} name="TPMs" empty="None." head={['Id', 'Model', 'Protected']} row={t => [<code>{t.id}</code>, t.model, t.protected ? 'yes' : 'no']} />}
+      {list => (
+        <Rows
+          items={list}
+          name="TPMs"
+          empty="None."
+          head={['Id', 'Model', 'Protected']}
+          row={t => [<code>{t.id}</code>, t.model, t.protected ? 'yes' : 'no']}
+        />
+      )}
     </Part>
   )
 }

@@ -16,7 +16,7 @@ import (
 func FuzzFilter(f *testing.F) {
 	for _, s := range []string{
 		`state="RUNNING" AND memory.staticMaxBytes>1073741824 AND displayName:"web"`, `a b OR -c (d e)`, `NOT (a OR b) AND c`,
-		`annotations."a\"b\u00e4\*" = '*x*'`, `disks.storage.id:one.1 -host:*`, `state = (RUNNING OR (NOT PAUSED))`, `createTime > 2024-05-06T07:08:09Z`,
+		`annotations."a\"b\u00e4\*" = '*x*'`, `disks.storage.id:one.1 -host:*`, `state = (RUNNING OR (NOT PAUSED))`, `tags:((a OR -b)c)AND -state=(d)OR(e)`, `createTime > 2024-05-06T07:08:09Z`,
 		`uptimeSeconds = 1h30m share < -5e-1`, `native.a.b != true raw.a:1`, `"*" OR * OR "\*"`, `((((a))))`, `-"x"`, `a.AND=b`, `"AND"=c`, `"":""`, `a=-b`,
 	} {
 		f.Add(s)

@@ -134,7 +134,12 @@ func (p *parser) simple() (node, *Error) {
 	if p.peek() == '(' {
 		return p.composite(p.expression)
 	}
-	n, err := p.restriction()
+	return p.restriction()
+}
+
+// apart passes on n, which a word ended, if something sets off what follows. A group needs no such
+// check: its own parenthesis does.
+func (p *parser) apart(n node, err *Error) (node, *Error) {
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +188,7 @@ func (p *parser) restriction() (node, *Error) {
 	op, ok := p.operator()
 	if !ok {
 		p.at = end
-		return p.search(start, member)
+		return p.apart(p.search(start, member))
 	}
 	p.space()
 	return p.argument(member, op)
@@ -239,10 +244,7 @@ func (p *parser) search(start int, member path) (node, *Error) {
 func (p *parser) argument(member path, op operator) (node, *Error) {
 	if p.peek() != '(' {
 		lit, err := p.argumentValue()
-		if err != nil {
-			return nil, err
-		}
-		return restriction{member, op, lit}, nil
+		return p.apart(restriction{member, op, lit}, err)
 	}
 	if op != equal && op != has {
 		return nil, p.fail(p.at, "a group of values needs = or :")

@@ -329,7 +329,20 @@ func stops(err error) error {
 }
 
 // leaps are what is passed over whole: its text must not be taken for tags.
-var leaps = [...]struct{ head, tail string }{{cdataHead, "]]" + gt}, {noteHead, "--" + gt}, {piHead, "?" + gt}}
+var leaps = [...]struct{ head, mark string }{{cdataHead, "]]"}, {noteHead, "--"}, {piHead, "?"}}
+
+// leapEnd is how long the rest of such a section is, up to its mark and the &gt; behind it; -1 where that
+// has not come.
+func leapEnd(rest []byte, mark string) (n int, err error) {
+	if n = bytes.Index(rest, []byte(mark+gt)); n >= 0 {
+		rest = rest[:n]
+		n += len(mark) + len(gt)
+	}
+	if bytes.Contains(rest, []byte(mark+">")) {
+		return -1, errOdd
+	}
+	return n, nil
+}
 
 // leap goes over the CDATA section, comment or processing instruction at b[i], whatever is in it; ok
 // is false where there is none.
@@ -339,12 +352,15 @@ func leap(b []byte, i int) (next int, ok bool, err error) {
 			return i, true, ErrEnds // it may be one
 		}
 		if bytes.HasPrefix(b[i:], []byte(l.head)) {
-			n := bytes.Index(b[i+len(l.head):], []byte(l.tail))
+			n, err := leapEnd(b[i+len(l.head):], l.mark)
+			if err != nil {
+				return i, true, err
+			}
 			end, err := stringEnd(b, i)
 			if n < 0 || end >= 0 && end < i+len(l.head)+n {
 				return i, true, orElse(err, ErrEnds)
 			}
-			return i + len(l.head) + n + len(l.tail), true, nil
+			return i + len(l.head) + n, true, nil
 		}
 	}
 	return i, false, nil

@@ -227,6 +227,17 @@ func TestWhatIsFound(t *testing.T) {
 	}
 }
 
+// TestWhatStandsBetweenItems has what looks like items, and is none.
+func TestWhatStandsBetweenItems(t *testing.T) {
+	text := "<?xml version='1.0'?><!-- <VM_POOL> --><VM_POOL><!-- <VM><ID>6</ID></VM> --><VM><ID>0</ID></VM> a <?b <VM>?>" +
+		"<VM><ID>1</ID><!-- </VM> --></VM><![CDATA[<VM><ID>7</ID></VM>]]><VM><ID>2</ID></VM><!-- <VM> --></VM_POOL><!-- </VM_POOL> -->"
+	for how, escape := range ways {
+		if got := tell(pool(escape(text) + stringEnd)); got != "0 1 2" {
+			t.Errorf("%s: items %s", how, got)
+		}
+	}
+}
+
 // TestALongItemIsPassedOver has one that no window holds.
 func TestALongItemIsPassedOver(t *testing.T) {
 	for name, long := range map[string]string{

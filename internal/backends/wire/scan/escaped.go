@@ -142,7 +142,7 @@ func (w *walker) step(b []byte, i int, t passage) (next int, err error) {
 	}
 	w.push(b[j:k], j, next)
 	if f == Empty {
-		w.pop(next, passage{from: int32(next), to: int32(next)})
+		w.pop(next, passage{from: int32(i), to: int32(i)})
 	}
 	return next, nil
 }
@@ -419,9 +419,12 @@ func cdataText(b []byte, i int) (inner passage, next int, err error) {
 
 // until goes on to what follows a mark and an &gt;.
 func until(b []byte, i int, mark string) (next int, err error) {
-	from := i
-	for {
+	for from := i; ; {
+		run := i
 		i = plain(b, i)
+		if bytes.Contains(b[run:i], []byte(mark+">")) {
+			return i, errOdd
+		}
 		if len(b)-i < len(gt) {
 			return i, short(b, i)
 		}

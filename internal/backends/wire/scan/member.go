@@ -92,6 +92,7 @@ func readValue(b []byte, i, depth int) (v span, next int, err error) {
 			return v, next, nil
 		}
 	} else {
+		i = SkipMisc(b, i)
 		name, f, j, err := tagAt(b, i)
 		switch {
 		case err != nil:

@@ -439,6 +439,7 @@ func TestRecordsAreReadOneByOne(t *testing.T) {
 		"cut":      {cut[:len(cut)-300], []string{"1", "2"}, nil, scan.ErrEnds},
 		"empty":    {bytes.Replace(cut, []byte("<name>Value</name><value>"), []byte("<name>Value</name><value><struct/></value></member><member><name>More</name><value>"), 1), nil, nil, nil},
 		"pretty":   {bytes.ReplaceAll(cut, []byte("><"), []byte(">\n  <!-- x --><")), []string{"1", "2", "3"}, nil, nil},
+		"blanks":   {bytes.ReplaceAll(cut, []byte("</name>"), []byte("</name>\r\n")), []string{"1", "2", "3"}, nil, nil},
 		"no type":  {list(record(1), `<member><name>Ref:2</name><value>two</value></member>`, record(3)), []string{"1", "3"}, []string{""}, nil},
 		"bad text": {list(record(1), record(2, text("name", "\xff\x01 &nope;")), record(3)), []string{"1", "2", "3"}, nil, nil},
 		"broken": {

@@ -156,10 +156,12 @@ func (r *rest) leap() (skipped bool, err error) {
 		if r.open[k] || !bytes.HasPrefix(r.b[r.i:], []byte(l.head)) {
 			continue
 		}
-		n := bytes.Index(r.b[r.i:], []byte(l.tail))
+		n, err := leapEnd(r.b[r.i+len(l.head):], l.mark)
 		switch {
+		case err != nil:
+			return false, err
 		case n >= 0:
-			r.i += n + len(l.tail)
+			r.i += len(l.head) + n
 			return true, nil
 		case !r.whole:
 			return false, ErrEnds

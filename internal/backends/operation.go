@@ -28,6 +28,9 @@ type Operation struct {
 	Cancellable bool             `json:"cancellable"`
 	Result      *OperationResult `json:"result,omitempty"`
 	Err         *Error           `json:"-"` // why it FAILED; the edge turns it into a problem
+	// GaveUp says that it FAILED because the backend took the work as failed. That is how a cancel ends
+	// as well where the backend keeps no word of it: only who knows of the cancel can tell the two apart.
+	GaveUp bool `json:"-"`
 }
 
 // OperationResult is what an operation made.

@@ -46,7 +46,8 @@ func claimKey(id backends.ID) string { return claimPrefix + id.String() }
 // entry is an operation as the store holds it.
 type entry struct {
 	Owner     string              `json:"owner"`
-	Claimed   bool                `json:"claimed,omitempty"` // its owner started it
+	Claimed   bool                `json:"claimed,omitempty"`   // its owner started it
+	Cancelled bool                `json:"cancelled,omitempty"` // the backend took a cancel from its owner
 	Operation *backends.Operation `json:"operation"`
 	Error     *failure            `json:"error,omitempty"`
 }
@@ -170,7 +171,8 @@ func (t *Tracker) tryToSave(ctx context.Context, e entry) (*backends.Operation, 
 				return nil, time.Time{}, err
 			}
 			next.Claimed = e.Claimed || was.Claimed
-			next.Operation = merge(was.Operation, e.Operation)
+			next.Cancelled = e.Cancelled || was.Cancelled
+			next.Operation = merge(was.Operation, outcome(e.Operation, next.Cancelled))
 			if saved = next.Operation; was.Operation.Done() {
 				return nil, time.Time{}, errEnded
 			}
@@ -204,6 +206,17 @@ func merge(was, is *backends.Operation) *backends.Operation {
 		next.Progress = was.Progress
 	}
 	return &next
+}
+
+// outcome is an operation as its owner sees it, who may have cancelled it: work that the backend gave
+// up was given up for him. A backend that knows what was cancelled says so itself.
+func outcome(op *backends.Operation, cancelled bool) *backends.Operation {
+	if !cancelled || op.State != backends.OperationFailed || !op.GaveUp {
+		return op
+	}
+	ended := *op
+	ended.State, ended.Err, ended.GaveUp = backends.OperationCancelled, nil, false
+	return &ended
 }
 
 // differ reports whether a client would see a difference.

@@ -36,7 +36,7 @@ func TestFailuresSurviveTheStore(t *testing.T) {
 		ID: backends.ID{Backend: "one", Native: "x"}, Backend: "one", Verb: "migrate", VM: &backends.ID{Backend: "one", Native: "1"},
 		State: backends.OperationFailed, Progress: new(0.5), CreateTime: end.Add(-time.Minute), EndTime: &end, Err: &withCause,
 	}
-	text, err := entry{Owner: "o", Claimed: true, Operation: op}.encode()
+	text, err := entry{Owner: "o", Claimed: true, Cancelled: true, Operation: op}.encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestFailuresSurviveTheStore(t *testing.T) {
 	}
 	want := *op
 	want.Err = &full
-	if !reflect.DeepEqual(got.Operation, &want) || got.Owner != "o" || !got.Claimed {
+	if !reflect.DeepEqual(got.Operation, &want) || got.Owner != "o" || !got.Claimed || !got.Cancelled {
 		t.Errorf("%s\nbecame %+v (%+v)", text, got.Operation, got.Operation.Err)
 	}
 	for _, c := range backends.Codes() {

@@ -224,7 +224,7 @@ func (f *follower) wait(j *job, pause time.Duration) bool {
 // tellProgress publishes what a batch told of a job without a look.
 func (t *Tracker) tellProgress(j *job) {
 	j.turn <- struct{}{}
-	defer func() { <-j.turn }()
+	defer j.endTurn()
 	t.tell(j)
 }
 

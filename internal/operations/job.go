@@ -30,6 +30,7 @@ type job struct {
 
 	// These belong to whoever holds the turn.
 	claimed   bool
+	cancelled bool
 	published *backends.Operation // as the feed was told last
 
 	mu     sync.Mutex
@@ -56,7 +57,7 @@ func (t *Tracker) job(b *backends.Backend, owner string, id backends.ID, stored 
 		over: make(chan struct{}), turn: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 	}
 	if stored != nil {
-		j.op, j.published, j.claimed = stored.Operation, stored.Operation, stored.Claimed
+		j.op, j.published, j.claimed, j.cancelled = stored.Operation, stored.Operation, stored.Claimed, stored.Cancelled
 		j.saved, j.counted = true, true
 	}
 	t.jobs[key] = j
@@ -125,12 +126,10 @@ func (j *job) poke() {
 // Many who look at once share one call, which began after the last of them came.
 func (t *Tracker) look(ctx context.Context, s backends.Session, j *job) (*backends.Operation, error) {
 	came := j.looks()
-	select {
-	case j.turn <- struct{}{}:
-	case <-ctx.Done():
-		return j.known(), backends.Transport("operation", ctx.Err(), false)
+	if err := j.takeTurn(ctx); err != nil {
+		return j.known(), err
 	}
-	defer func() { <-j.turn }()
+	defer j.endTurn()
 	if op, ok, err := j.sharedSince(came); ok {
 		return op, err
 	}
@@ -149,6 +148,39 @@ func (t *Tracker) look(ctx context.Context, s backends.Session, j *job) (*backen
 		t.record(ctx, j, op)
 	}
 	return j.finish(n, err, ctx.Err() == nil && backends.CodeOf(err) != backends.BackendSessionEnded)
+}
+
+func (j *job) takeTurn(ctx context.Context) error {
+	select {
+	case j.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return backends.Transport("operation", ctx.Err(), false)
+	}
+}
+
+func (j *job) endTurn() { <-j.turn }
+
+// cancel asks the backend to give the operation up, and stores that it took the cancel, or may have:
+// not every backend remembers. It has the turn all the while, so that nobody reads the end without
+// knowing why.
+func (t *Tracker) cancel(ctx context.Context, s backends.Session, j *job) error {
+	if err := j.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer j.endTurn()
+	op := j.known()
+	if op.Done() {
+		return endedAlready(op)
+	}
+	err := j.backend.Cancel(ctx, s, j.id)
+	if err != nil && !backends.AsError(err).MaybeDone {
+		return err
+	}
+	j.cancelled = true
+	j.unsave()
+	t.record(ctx, j, op)
+	return err
 }
 
 // refuseGone refuses an operation that only the driver knows, when it was kept and is kept no more. When
@@ -196,10 +228,10 @@ func (t *Tracker) miss(ctx context.Context, j *job, err error) (*backends.Operat
 // record takes in what was seen, stores it and tells the feed. Whoever calls it has the turn.
 func (t *Tracker) record(ctx context.Context, j *job, seen *backends.Operation) {
 	was := j.known()
-	op := merge(was, seen)
+	op := merge(was, outcome(seen, j.cancelled))
 	saved := j.isSaved()
 	if !saved || ends(was, op) {
-		stored, err := t.save(ctx, entry{Owner: j.owner, Claimed: j.claimed, Operation: op})
+		stored, err := t.save(ctx, entry{Owner: j.owner, Claimed: j.claimed, Cancelled: j.cancelled, Operation: op})
 		if saved = err == nil; saved {
 			op = stored
 			t.tidy(j)
@@ -280,6 +312,13 @@ func (j *job) finish(n int, err error, share bool) (*backends.Operation, error) 
 		j.shared, j.err = n, err
 	}
 	return j.op, err
+}
+
+// unsave has the next record store what it knows, even if nothing has ended.
+func (j *job) unsave() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.saved = false
 }
 
 func (j *job) isSaved() bool {

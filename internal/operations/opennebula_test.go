@@ -498,6 +498,116 @@ func TestCancelOfWhatHasEnded(t *testing.T) {
 	}
 }
 
+// OpenNebula forgets that work was cancelled: the tracker remembers, and tells it from work that failed.
+func TestCancel(t *testing.T) {
+	grace := func(c *cloud, _ int) { c.clock.Advance(time.Minute) } // for a VM that has fallen back
+	for _, tt := range []struct {
+		name string
+		verb backends.Verb
+		from onesim.State
+		lcm  onesim.LCM
+		then func(c *cloud, vm int) // after the cancel
+		want backends.OperationState
+	}{
+		{"shut down, and it falls back", "shutdown", onesim.Active, onesim.Running, grace, backends.OperationCancelled},
+		{"suspend, and it falls back", "suspend", onesim.Active, onesim.Running, grace, backends.OperationCancelled},
+		{"migrate, and it falls back to the old host", "migrate", onesim.Active, onesim.Running, grace, backends.OperationCancelled},
+		{"deploy, and it stays in a failure state", "deploy", onesim.Pending, 0, grace, backends.OperationCancelled},
+		{
+			"shut down, and it had succeeded", "shutdown", onesim.Active, onesim.Running,
+			func(c *cloud, vm int) { c.set(vm, onesim.Poweroff, 0) }, backends.OperationSucceeded,
+		},
+		{
+			"shut down, and somebody deletes the VM", "shutdown", onesim.Active, onesim.Running,
+			func(c *cloud, vm int) { c.set(vm, onesim.Done, 0) }, backends.OperationFailed,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCloud(t)
+			g := c.gateway(c.memory())
+			vm := c.put(tt.from, tt.lcm)
+			op := g.begin(tt.verb, vm, c.toHost(tt.verb))
+			wantState(t, g.get(op.ID), backends.OperationRunning)
+			g.cancel(op.ID)
+			tt.then(c, must(t)(intOf(vm)))
+			wantState(t, g.wait(op.ID), tt.want)
+			wantState(t, g.get(op.ID), tt.want)
+			if list := g.list(); len(list) != 1 || list[0].State != tt.want {
+				t.Errorf("listed: %+v", list)
+			}
+		})
+	}
+}
+
+// toHost is the arguments of a verb that takes a host.
+func (c *cloud) toHost(v backends.Verb) backends.Args {
+	if v == "migrate" || v == "deploy" {
+		return backends.Args{Host: new(c.id(1))}
+	}
+	return backends.Args{}
+}
+
+// cancel asks for what the backend will take.
+func (g *gateway) cancel(id backends.ID) {
+	g.Helper()
+	if _, err := g.Cancel(g.Context(), g.backend, g.owner, g.session, id); err != nil {
+		g.Fatalf("cancel %s: %v", id, err)
+	}
+}
+
+// A gateway that shares the store and follows the operation since before the cancel knows of it too.
+func TestCancelAtAnotherGateway(t *testing.T) {
+	c := newCloud(t)
+	url := storetest.Redis(t)
+	first, other := c.gateway(openRedis(t, url, c.clock.Now)), c.gateway(openRedis(t, url, c.clock.Now))
+	op := first.begin("shutdown", c.put(onesim.Active, onesim.Running), backends.Args{})
+	wantState(t, other.get(op.ID), backends.OperationRunning)
+	first.cancel(op.ID)
+	c.clock.Advance(time.Minute)
+	wantState(t, other.get(op.ID), backends.OperationCancelled)
+	wantState(t, first.get(op.ID), backends.OperationCancelled)
+}
+
+func TestCancelSurvivesARestart(t *testing.T) {
+	c := newCloud(t)
+	kept := c.memory()
+	first := c.gateway(kept)
+	op := first.begin("shutdown", c.put(onesim.Active, onesim.Running), backends.Args{})
+	first.cancel(op.ID)
+	wantState(t, first.get(op.ID), backends.OperationRunning)
+	first.Tracker.Close()
+	second := c.gateway(kept)
+	wantState(t, second.get(op.ID), backends.OperationRunning)
+	c.clock.Advance(time.Minute)
+	wantState(t, second.get(op.ID), backends.OperationCancelled)
+}
+
+// Only a cancel that OpenNebula took, or may have taken, makes a failure one.
+func TestCancelsThatWereNot(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fault onesim.Fault
+		want  backends.OperationState
+	}{
+		{"refused", onesim.Fault{Code: 512, Text: "[one.vm.recover] Not authorized to perform ADMIN VM."}, backends.OperationFailed},
+		{"an answer that is lost", onesim.Fault{CutNow: true}, backends.OperationCancelled},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCloud(t)
+			g := c.gateway(c.memory())
+			c.sim.FailNext(onesim.StepMigrate)
+			op := g.begin("migrate", c.put(onesim.Active, onesim.Running), c.toHost("migrate"))
+			tt.fault.Method = "one.vm.recover"
+			c.sim.Inject(tt.fault)
+			if now, err := g.Cancel(t.Context(), g.backend, g.owner, g.session, op.ID); err == nil {
+				t.Fatalf("it was taken: %+v", now)
+			}
+			c.sim.Advance(time.Minute)
+			wantState(t, g.wait(op.ID), tt.want)
+		})
+	}
+}
+
 // When nothing runs any more, nothing is watched any more.
 func TestLeavesTheFeed(t *testing.T) {
 	c := newCloud(t)

@@ -107,7 +107,7 @@ func (t *Tracker) Started(b *backends.Backend, owner string, s backends.Session,
 	j.turn <- struct{}{}
 	j.claimed = true
 	t.record(t.ctx, j, op)
-	<-j.turn
+	j.endTurn()
 	known := j.known()
 	if !j.settled() {
 		t.follow(j, s)
@@ -214,7 +214,7 @@ func (t *Tracker) Cancel(ctx context.Context, b *backends.Backend, owner string,
 	if op.Done() {
 		return nil, endedAlready(op)
 	}
-	if err := b.Cancel(ctx, s, id); err != nil {
+	if err := t.cancel(ctx, s, j); err != nil {
 		if op, now := t.look(ctx, s, j); now == nil && op.Done() { // it was about to end
 			return nil, endedAlready(op)
 		}

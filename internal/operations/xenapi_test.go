@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/xenapi/xensim"
 	"vmgateway/internal/feed"
 	"vmgateway/internal/operations"
 	"vmgateway/internal/store/storetest"
@@ -175,7 +176,7 @@ func TestRestartWithoutAStore(t *testing.T) {
 	wantState(t, fourth.get(op.ID), backends.OperationSucceeded)
 }
 
-func TestCancel(t *testing.T) {
+func TestCancelOfATask(t *testing.T) {
 	p := newPool(t)
 	g := p.gateway(p.memory())
 	op := g.begin("migrate", p.put("Running"), backends.Args{Host: p.host(1)})
@@ -197,6 +198,26 @@ func TestCancel(t *testing.T) {
 	wantState(t, <-end, backends.OperationCancelled)
 	if _, err := g.Cancel(t.Context(), g.backend, g.owner, g.session, op.ID); backends.CodeOf(err) != backends.WrongState {
 		t.Errorf("once more: %v", err)
+	}
+}
+
+// A task that fails although its cancel may have been taken keeps its own reason: xapi tells the two apart.
+func TestCancelOfATaskThatFails(t *testing.T) {
+	p := newPool(t)
+	g := p.gateway(p.memory())
+	p.sim.FailNext("VM.pool_migrate", "HOST_NOT_ENOUGH_FREE_MEMORY", "1", "0")
+	op := g.begin("migrate", p.put("Running"), backends.Args{Host: p.host(1)})
+	p.started(1)
+	p.sim.Inject(xensim.Fault{Method: "task.cancel", Cut: true})
+	if _, err := g.Cancel(t.Context(), g.backend, g.owner, g.session, op.ID); err == nil || !backends.AsError(err).MaybeDone {
+		t.Fatalf("a cancel whose answer is lost: %v", err)
+	}
+	end := g.waiting(op.ID)
+	p.clock.Advance(time.Minute)
+	op = <-end
+	wantState(t, op, backends.OperationFailed)
+	if op.Err.Fault == nil || op.Err.Fault.Code != "HOST_NOT_ENOUGH_FREE_MEMORY" {
+		t.Errorf("%v", op.Err)
 	}
 }
 

@@ -277,6 +277,9 @@ func (b *bench) checkOperation(t *testing.T, first, op *backends.Operation) {
 	if (op.State == backends.OperationFailed) != (op.Err != nil) && op.State != backends.OperationUnknown {
 		t.Errorf("%s with the error %v", op.State, op.Err)
 	}
+	if op.GaveUp && op.State != backends.OperationFailed {
+		t.Errorf("%s, and given up", op.State)
+	}
 	if op.Done() && op.Cancellable {
 		t.Errorf("%s, and cancellable", op.State)
 	}

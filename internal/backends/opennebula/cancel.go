@@ -13,7 +13,8 @@ var _ backends.Canceller = (*Driver)(nil)
 
 // Cancel has OpenNebula take the step under way as failed. That takes the right ADMIN. The VM is read
 // first, since recover succeeds and does nothing on a VM that is well, and gives up somebody else's
-// work when that is what the VM is at.
+// work when that is what the VM is at. Nothing tells afterwards that it was a cancel: the operation
+// reads FAILED with GaveUp.
 func (d *Driver) Cancel(ctx context.Context, s backends.Session, id backends.ID) error {
 	o, err := d.Operation(ctx, s, id)
 	if err != nil {

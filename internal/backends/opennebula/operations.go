@@ -276,6 +276,10 @@ func (d *Driver) judge(o *backends.Operation, t tracked, m *machine) {
 	fail := func(code backends.Code, what string) {
 		d.end(o, backends.OperationFailed, d.ended(t, m, code, what))
 	}
+	giveUp := func(end string) {
+		fail(backends.BackendFault, "OpenNebula "+row.detail+end)
+		o.GaveUp = true
+	}
 	switch foreign := t.foreign(m); {
 	case row.reached(t, m) || holds(row.proved):
 		d.end(o, backends.OperationSucceeded, nil)
@@ -284,14 +288,14 @@ func (d *Driver) judge(o *backends.Operation, t tracked, m *machine) {
 	case m.at.state == stDone:
 		fail(backends.WrongState, "The VM was deleted meanwhile.")
 	case row.gaveUpAt(m.at, t.r) && (!early || !t.mayStartFailed()):
-		fail(backends.BackendFault, "OpenNebula "+row.detail+", and gave up.")
+		giveUp(", and gave up.")
 	case holds(row.instead):
 		fail(backends.WrongState, row.insteadSays)
 	case holds(row.missed):
-		fail(backends.BackendFault, "OpenNebula "+row.detail+".")
+		giveUp(".")
 	case early:
 	case row.back.has(m.at, t.r) && foreign == "" && !(row.sameStay && t.newStay(m)):
-		fail(backends.BackendFault, "OpenNebula "+row.detail+".")
+		giveUp(".")
 	default:
 		what := "The VM is not where it was to go: somebody else moved it meanwhile, and nobody can tell how far it came."
 		if foreign != "" {

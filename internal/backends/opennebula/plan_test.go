@@ -295,8 +295,8 @@ func TestCancel(t *testing.T) {
 					t.Fatal(err)
 				}
 				op = b.finish(op)
-				if op.State != backends.OperationFailed || !strings.Contains(op.Err.Detail, row.ends) {
-					t.Errorf("ended %s: %v", op.State, op.Err)
+				if op.State != backends.OperationFailed || !op.GaveUp || !strings.Contains(op.Err.Detail, row.ends) {
+					t.Errorf("ended %s, given up %t: %v", op.State, op.GaveUp, op.Err)
 				}
 				if err := b.driver.Cancel(t.Context(), b.session, op.ID); backends.CodeOf(err) != backends.WrongState {
 					t.Errorf("when it has ended: %v, want %s", err, backends.WrongState)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // caller calls a backend directly, by the client and in the way of the backend's driver: from the
@@ -57,7 +58,7 @@ func (c *caller) check(err error) {
 	}
 }
 
-func (c *caller) call(method string, args []any) wire.Value {
+func (c *caller) call(method string, args []any) scan.Value {
 	reply, err := c.client.Call(c.ctx, method, args...)
 	c.check(err)
 	top, err := reply.Value()
@@ -67,38 +68,39 @@ func (c *caller) call(method string, args []any) wire.Value {
 
 // one makes one call and gives the second of the elements that oned answers with, of which the first
 // says that it is the result.
-func (c *caller) one(method string, args ...any) wire.Value {
-	var parts []wire.Value
-	for v, err := range c.call(method, append([]any{c.session}, args...)).Items() {
-		c.check(err)
-		parts = append(parts, v)
+func (c *caller) one(method string, args ...any) scan.Value {
+	var parts []scan.Value
+	p := c.call(method, append([]any{c.session}, args...)).Parts(scan.Array)
+	for p.Next() {
+		parts = append(parts, p.Value)
 	}
+	c.check(p.Err())
 	if len(parts) < 2 {
 		c.fail(fmt.Errorf("%s: an answer of %d elements", method, len(parts)))
 	}
 	done, err := parts[0].Bool()
 	c.check(err)
 	if !done {
-		c.fail(fmt.Errorf("%s: refused: %s", method, parts[1].Raw()))
+		c.fail(fmt.Errorf("%s: refused: %s", method, parts[1].Body()))
 	}
 	return parts[1]
 }
 
 // xen makes one call and gives its value.
-func (c *caller) xen(method string, args ...any) wire.Value {
+func (c *caller) xen(method string, args ...any) scan.Value {
 	return c.success(method, append([]any{c.session}, args...)...)
 }
 
 // success makes one call that needs no session.
-func (c *caller) success(method string, args ...any) wire.Value {
+func (c *caller) success(method string, args ...any) scan.Value {
 	top := c.call(method, args)
 	if status := c.str(c.member(top, "Status")); status != "Success" {
-		c.fail(fmt.Errorf("%s: %s: %s", method, status, c.member(top, "ErrorDescription").Raw()))
+		c.fail(fmt.Errorf("%s: %s: %s", method, status, c.member(top, "ErrorDescription").Body()))
 	}
 	return c.member(top, "Value")
 }
 
-func (c *caller) member(v wire.Value, name string) wire.Value {
+func (c *caller) member(v scan.Value, name string) scan.Value {
 	m, ok, err := v.Member(name)
 	c.check(err)
 	if !ok {
@@ -107,20 +109,21 @@ func (c *caller) member(v wire.Value, name string) wire.Value {
 	return m
 }
 
-func (c *caller) str(v wire.Value) string {
-	text, err := v.Str()
+func (c *caller) str(v scan.Value) string {
+	text, err := v.Text()
 	c.check(err)
-	return text
+	return string(text)
 }
 
-func (c *caller) refs(v wire.Value, name string) iter.Seq[string] {
+func (c *caller) refs(v scan.Value, name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for item, err := range c.member(v, name).Items() {
-			c.check(err)
-			if !yield(c.str(item)) {
+		p := c.member(v, name).Parts(scan.Array)
+		for p.Next() {
+			if !yield(c.str(p.Value)) {
 				return
 			}
 		}
+		c.check(p.Err())
 	}
 }
 

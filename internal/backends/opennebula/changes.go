@@ -244,7 +244,7 @@ func (d *Driver) checkHost(ctx context.Context, s backends.Session, i *intent) e
 	if i.host == nil {
 		return nil
 	}
-	_, err := d.document(ctx, s, request{method: "one.host.info", args: []any{*i.host}, subject: "virtual machine"}, "HOST")
+	_, err := d.call(ctx, s, request{method: "one.host.info", args: []any{*i.host}, subject: "virtual machine"})
 	e := backends.AsError(err)
 	switch {
 	case err == nil || e.Code == backends.PermissionDenied:
@@ -294,13 +294,13 @@ func (p *patch) checkOwner(ctx context.Context) error {
 		return err
 	}
 	for _, of := range []struct {
-		id           int
-		method, root string
-	}{{p.user, "one.user.info", "USER"}, {p.group, "one.group.info", "GROUP"}} {
+		id     int
+		method string
+	}{{p.user, "one.user.info"}, {p.group, "one.group.info"}} {
 		if of.id < 0 {
 			continue
 		}
-		_, err := p.d.document(ctx, p.s, request{method: of.method, args: []any{of.id}, subject: "virtual machine"}, of.root)
+		_, err := p.d.call(ctx, p.s, request{method: of.method, args: []any{of.id}, subject: "virtual machine"})
 		if err != nil && backends.CodeOf(err) != backends.PermissionDenied {
 			return err
 		}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
 	"vmgateway/internal/backends/wire/scan"
 )
 
@@ -144,17 +143,20 @@ func (d *decoder) decode(item *scan.Item) (*backends.VM, error) {
 		d.vm.ETag = backends.ETag(&d.vm)
 	}
 	if d.plan.view == backends.ViewNative {
-		whole, err := wire.ParseDocument(item.XML(nil))
-		if err != nil {
+		if err := d.native(); err != nil {
 			return nil, err
 		}
-		rec, err := parseRecord(whole)
-		if err != nil {
-			return nil, err
-		}
-		d.vm.Native = native(rec, vmTypes)
 	}
 	return &d.vm, nil
+}
+
+// native reads the item once more, for all that is in it.
+func (d *decoder) native() error {
+	again := scan.NewDocument(scan.Whole(d.item.Raw()), "VM", allElements, true)
+	return alone(again, func(item *scan.Item) error {
+		d.vm.Native = native(recordOf("VM", item), vmTypes)
+		return nil
+	})
 }
 
 // load resolves the texts of what was found, all into one string.

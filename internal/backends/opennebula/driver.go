@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 const (
@@ -155,7 +157,7 @@ type request struct {
 
 // call sends one call to the endpoint that works, and gives the result out of
 // [true, result, 0]. A refusal becomes an *Error by the tables in errors.go.
-func (d *Driver) call(ctx context.Context, s backends.Session, r request) (result wire.Value, err error) {
+func (d *Driver) call(ctx context.Context, s backends.Session, r request) (result scan.Value, err error) {
 	err = d.try(func(c *wire.Client) error {
 		result, err = d.attempt(ctx, c, s, r)
 		return err
@@ -177,7 +179,7 @@ func (d *Driver) try(do func(c *wire.Client) error) (err error) {
 }
 
 // attempt makes and observes one call.
-func (d *Driver) attempt(ctx context.Context, c *wire.Client, s backends.Session, r request) (result wire.Value, err error) {
+func (d *Driver) attempt(ctx context.Context, c *wire.Client, s backends.Session, r request) (result scan.Value, err error) {
 	start := d.cfg.Now()
 	reply, err := c.Call(ctx, r.method, r.arguments(s)...)
 	if err != nil {
@@ -197,20 +199,20 @@ func (d *Driver) observe(ctx context.Context, r request, start time.Time, size i
 func (r request) arguments(s backends.Session) []any { return append([]any{s.Reveal()}, r.args...) }
 
 // result is what a reply holds, or the error that it tells.
-func (d *Driver) result(s backends.Session, r request, reply *wire.Reply) (wire.Value, error) {
+func (d *Driver) result(s backends.Session, r request, reply *wire.Reply) (scan.Value, error) {
 	value, err := reply.Value()
 	if err != nil {
 		if fault, ok := errors.AsType[*wire.Fault](err); ok {
-			return wire.Value{}, d.fault(r, fault)
+			return scan.Value{}, d.fault(r, fault)
 		}
-		return wire.Value{}, backends.Transport(op(r.method), err, r.changes)
+		return scan.Value{}, backends.Transport(op(r.method), err, r.changes)
 	}
 	result, refused, err := answer(value)
 	switch {
 	case err != nil:
-		return wire.Value{}, d.garbled(r, err)
+		return scan.Value{}, d.garbled(r, err)
 	case refused != nil:
-		return wire.Value{}, d.refused(s, r, refused)
+		return scan.Value{}, d.refused(s, r, refused)
 	}
 	return result, nil
 }
@@ -230,13 +232,14 @@ type refusal struct {
 
 // answer takes the array apart that every method answers with: 2 elements at least, 3 to 5 since
 // 3.0. Elements that a later release adds are passed over.
-func answer(v wire.Value) (result wire.Value, refused *refusal, err error) {
-	var parts []wire.Value
-	for item, err := range v.Items() {
-		if err != nil {
-			return result, nil, err
-		}
-		parts = append(parts, item)
+func answer(v scan.Value) (result scan.Value, refused *refusal, err error) {
+	var parts []scan.Value
+	items := v.Parts(scan.Array)
+	for items.Next() {
+		parts = append(parts, items.Value)
+	}
+	if items.Err() != nil {
+		return result, nil, items.Err()
 	}
 	if len(parts) < 2 {
 		return result, nil, fmt.Errorf("an answer of %d elements", len(parts))
@@ -248,10 +251,11 @@ func answer(v wire.Value) (result wire.Value, refused *refusal, err error) {
 	if done {
 		return parts[1], nil, nil
 	}
-	refused = &refusal{code: -1, object: -1}
-	if refused.text, err = parts[1].Str(); err != nil {
+	text, err := parts[1].Text()
+	if err != nil {
 		return result, nil, err
 	}
+	refused = &refusal{text: string(text), code: -1, object: -1}
 	if len(parts) > 2 {
 		code, err := parts[2].Int()
 		if err != nil {
@@ -273,11 +277,11 @@ func (d *Driver) text(ctx context.Context, s backends.Session, r request) (strin
 	if err != nil {
 		return "", err
 	}
-	text, err := value.Str()
+	text, err := value.Text()
 	if err != nil {
 		return "", d.garbled(r, err)
 	}
-	return text, nil
+	return string(text), nil
 }
 
 // integer is a call whose result is the id of an object.
@@ -293,20 +297,48 @@ func (d *Driver) integer(ctx context.Context, s backends.Session, r request) (in
 	return int(n), nil
 }
 
-// document is a call whose result is an XML document with the given root.
-func (d *Driver) document(ctx context.Context, s backends.Session, r request, root string) (wire.Element, error) {
+// document is a call whose result is an XML document. path says what its items are.
+func (d *Driver) document(ctx context.Context, s backends.Session, r request, path string, t *scan.Table) (*scan.Document, error) {
 	value, err := d.call(ctx, s, r)
 	if err != nil {
-		return wire.Element{}, err
+		return nil, err
 	}
-	doc, err := value.Document()
+	doc, err := inString(value, path, t)
 	if err != nil {
-		return wire.Element{}, d.garbled(r, err)
-	}
-	if doc.Name() != root {
-		return wire.Element{}, d.garbled(r, fmt.Errorf("no %s document", root))
+		return nil, d.garbled(r, err)
 	}
 	return doc, nil
+}
+
+// object is a call whose result is a document that is one object.
+func (d *Driver) object(ctx context.Context, s backends.Session, r request, root string) (rec record, err error) {
+	doc, err := d.document(ctx, s, r, root, allElements)
+	if err != nil {
+		return rec, err
+	}
+	err = alone(doc, func(item *scan.Item) error {
+		rec = recordOf(root, item)
+		return nil
+	})
+	if err != nil {
+		return rec, d.garbled(r, err)
+	}
+	return rec, nil
+}
+
+// alone reads a document's one item.
+func alone(doc *scan.Document, read func(*scan.Item) error) error {
+	item, err := doc.Next()
+	if err == nil {
+		err = read(item)
+	}
+	if err == nil {
+		_, err = doc.Next()
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 // Ping asks whether oned answers at all. It has no method without a session, so an empty one is

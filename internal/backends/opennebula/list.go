@@ -3,7 +3,6 @@ package opennebula
 import (
 	"context"
 	"errors"
-	"io"
 	"iter"
 	"math"
 	"slices"
@@ -24,23 +23,16 @@ func (d *Driver) vm(ctx context.Context, s backends.Session, id backends.ID, vie
 	if err != nil {
 		return nil, err
 	}
-	result, err := d.call(ctx, s, req)
+	p := d.plan(view, members, r)
+	doc, err := d.document(ctx, s, req, "VM", p.table)
 	if err != nil {
 		return nil, err
 	}
-	p := d.plan(view, members, r)
-	doc, err := inString(result, "VM", p.table)
-	if err != nil {
-		return nil, d.garbled(req, err)
-	}
-	item, err := doc.Next()
-	if err != nil {
-		return nil, d.garbled(req, err)
-	}
-	if _, err := doc.Next(); !errors.Is(err, io.EOF) {
-		return nil, d.garbled(req, err)
-	}
-	vm, err := d.decoder(p, r).decode(item)
+	var vm *backends.VM
+	err = alone(doc, func(item *scan.Item) (err error) {
+		vm, err = d.decoder(p, r).decode(item)
+		return err
+	})
 	if err != nil {
 		return nil, d.garbled(req, err)
 	}
@@ -63,11 +55,11 @@ func (d *Driver) machine(ctx context.Context, s backends.Session, id backends.ID
 	if err != nil {
 		return nil, r, err
 	}
-	doc, err := d.document(ctx, s, req, "VM")
+	rec, err := d.object(ctx, s, req, "VM")
 	if err != nil {
 		return nil, r, err
 	}
-	m, err := parseMachine(doc)
+	m, err := newMachine(rec)
 	if err != nil {
 		return nil, r, d.garbled(req, err)
 	}

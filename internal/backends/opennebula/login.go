@@ -103,13 +103,9 @@ func (d *Driver) Logout(ctx context.Context, s backends.Session) error {
 // leave this function.
 func (d *Driver) whoAmI(ctx context.Context, s backends.Session) (backends.Ref, []backends.Ref, error) {
 	r := request{method: "one.user.info", args: []any{-1}}
-	doc, err := d.document(ctx, s, r, "USER")
+	rec, err := d.object(ctx, s, r, "USER")
 	if err != nil {
 		return backends.Ref{}, nil, err
-	}
-	rec, err := parseRecord(doc)
-	if err != nil {
-		return backends.Ref{}, nil, d.garbled(r, err)
 	}
 	user := d.ref(rec.text("ID"), rec.text("NAME"))
 	if user == nil {

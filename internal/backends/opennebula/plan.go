@@ -83,7 +83,7 @@ func (a *act) readSubject() error {
 	if a.verb != backends.VerbInstantiate {
 		return a.read()
 	}
-	_, err := a.d.document(a.ctx, a.s, request{method: "one.template.info", args: []any{a.id}, subject: subjectTemplate}, "VMTEMPLATE")
+	_, err := a.d.call(a.ctx, a.s, request{method: "one.template.info", args: []any{a.id}, subject: subjectTemplate})
 	return err
 }
 

@@ -83,11 +83,11 @@ func (g *reading) whole(path string, t *scan.Table) error {
 }
 
 // inString is the document that a string holds.
-func inString(v wire.Value, path string, t *scan.Table) (*scan.Document, error) {
-	if v.Kind() != wire.String {
+func inString(v scan.Value, path string, t *scan.Table) (*scan.Document, error) {
+	if v.Kind() != scan.String {
 		return nil, errors.New("the result is no string")
 	}
-	return scan.NewDocument(scan.Whole(v.Inside()), path, t, true), nil
+	return scan.NewDocument(scan.Whole(v.Body()), path, t, true), nil
 }
 
 // answerTags are what stands in front of the result in [true, result, …].
@@ -99,7 +99,7 @@ var errNoAnswer = errors.New("not a success with a string")
 func answerHead(b []byte) (n int, err error) {
 	i := len(b) - len(scan.Trim(b))
 	for _, name := range answerTags {
-		if i, err = expect(b, i, name, scan.Start); err != nil {
+		if i, err = scan.Expect(b, i, name, scan.Start); err != nil {
 			return 0, err
 		}
 	}
@@ -109,32 +109,16 @@ func answerHead(b []byte) (n int, err error) {
 	case b[i] != '1':
 		return 0, errNoAnswer
 	}
-	if i, err = expect(b, i+1, "boolean", scan.End); err != nil {
+	if i, err = scan.Expect(b, i+1, "boolean", scan.End); err != nil {
 		return 0, err
 	}
-	if i, err = expect(b, i, "value", scan.End); err != nil {
+	if i, err = scan.Expect(b, i, "value", scan.End); err != nil {
 		return 0, err
 	}
-	if i, err = expect(b, i, "value", scan.Start); err != nil {
+	if i, err = scan.Expect(b, i, "value", scan.Start); err != nil {
 		return 0, err
 	}
-	return expect(b, i, "string", scan.Start)
-}
-
-// expect reads a tag of that name and form.
-func expect(b []byte, i int, name string, f scan.Form) (next int, err error) {
-	i = scan.SkipMisc(b, i)
-	switch {
-	case i == len(b):
-		return 0, scan.ErrEnds
-	case b[i] != '<':
-		return 0, errNoAnswer
-	}
-	got, form, next, err := scan.Tag(b, i)
-	if err == nil && (string(got) != name || form != f) {
-		err = errNoAnswer
-	}
-	return next, err
+	return scan.Expect(b, i, "string", scan.Start)
 }
 
 // next gives the next item of the document; with a *scan.Damage, what is left of a damaged one. After

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // record is one element of a document, decoded: its text, or the elements inside. The zero record
@@ -18,25 +18,50 @@ type record struct {
 	Kids []record
 }
 
-// parseRecord decodes an element down to its last level. Any damage in it is an error.
-func parseRecord(e wire.Element) (record, error) {
-	r := record{Name: e.Name()}
-	for child, err := range e.Children() {
-		if err != nil {
-			return r, err
+// allElements is the table of a tree.
+var allElements = scan.NewTable([]string{"**"})
+
+// recordOf is the tree of an item of that name, in which all elements were looked for.
+func recordOf(name string, item *scan.Item) record {
+	t := tree{found: item.Found(), ends: make([]int, 0, 2*len(item.Found()))}
+	chars := make([]byte, 0, len(item.Raw()))
+	for i, f := range t.found {
+		chars = append(chars, item.Name(f)...)
+		t.ends = append(t.ends, len(chars))
+		if !t.holds(i, i+1) {
+			chars = item.Append(chars, f)
 		}
-		kid, err := parseRecord(child)
-		if err != nil {
-			return r, err
+		t.ends = append(t.ends, len(chars))
+	}
+	t.chars = string(chars)
+	return record{Name: name, Kids: t.kids(0, len(t.found))}
+}
+
+// tree is what was found in an item, with all names and texts in one string.
+type tree struct {
+	found []scan.Found
+	chars string
+	ends  []int // of each name, and of its text
+}
+
+// holds reports whether element i has the later element j inside.
+func (t *tree) holds(i, j int) bool { return j < len(t.found) && t.found[i].Holds(t.found[j]) }
+
+// kids are the outermost of the elements from i up to end.
+func (t *tree) kids(i, end int) (kids []record) {
+	for i < end {
+		next := i + 1
+		for next < end && t.holds(i, next) {
+			next++
 		}
-		r.Kids = append(r.Kids, kid)
+		begin, name := 0, t.ends[2*i]
+		if i > 0 {
+			begin = t.ends[2*i-1]
+		}
+		kids = append(kids, record{t.chars[begin:name], t.chars[name:t.ends[2*i+1]], t.kids(i+1, next)})
+		i = next
 	}
-	if len(r.Kids) > 0 {
-		return r, nil
-	}
-	var err error
-	r.Text, err = e.Text()
-	return r, err
+	return kids
 }
 
 // get is the first element of that name.

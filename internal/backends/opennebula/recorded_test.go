@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
 	"vmgateway/internal/backends/wire/scan"
 )
 
@@ -72,19 +71,16 @@ func recordings(t testing.TB) []recording {
 
 var stringResult = regexp.MustCompile(`(?s)^.*?<boolean>1</boolean></value>\s*<value><string>(.*?)</string>`)
 
-// document is the XML document that a recording answers, if it does.
-func (rec recording) document(t *testing.T) (wire.Element, bool) {
-	t.Helper()
-	match := stringResult.FindStringSubmatch(rec.Response)
-	if match == nil || !strings.HasPrefix(match[1], "&lt;") {
-		return wire.Element{}, false
+var rootName = regexp.MustCompile(`^&lt;(\w+)`)
+
+// root is the name of the XML document that a recording answers, "" where it does not.
+func (rec recording) root() string {
+	if result := stringResult.FindStringSubmatch(rec.Response); result != nil {
+		if root := rootName.FindStringSubmatch(result[1]); root != nil {
+			return root[1]
+		}
 	}
-	text := strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&apos;", "'", "&#xD;", "\r", "&amp;", "&").Replace(match[1])
-	doc, err := wire.ParseDocument([]byte(text))
-	if err != nil {
-		t.Fatalf("%s: %v", rec.Name, err)
-	}
-	return doc, true
+	return ""
 }
 
 func recordedDriver(t testing.TB) *Driver {
@@ -101,11 +97,7 @@ func TestRecordedVMs(t *testing.T) {
 	d := recordedDriver(t)
 	n := 0
 	for _, rec := range recordings(t) {
-		doc, ok := rec.document(t)
-		if !ok {
-			continue
-		}
-		path := map[string]string{"VM": "VM", "VM_POOL": "VM_POOL/VM"}[doc.Name()]
+		path := map[string]string{"VM": "VM", "VM_POOL": "VM_POOL/VM"}[rec.root()]
 		if path == "" {
 			continue
 		}
@@ -120,7 +112,7 @@ func TestRecordedVMs(t *testing.T) {
 				t.Fatalf("%s: %v", rec.Name, err)
 			}
 			n++
-			checkRecorded(t, rec, tree(t, item), vm)
+			checkRecorded(t, rec, machineOf(t, item), vm)
 		}
 	}
 	if n < 20 {
@@ -138,14 +130,14 @@ func (rec recording) items(t *testing.T, path string, table *scan.Table) *scan.D
 	return scan.NewDocument(scan.Whole([]byte(match[1])), path, table, true)
 }
 
-// tree is an item as the other decoder reads it.
-func tree(t *testing.T, item *scan.Item) *machine {
+// machineOf is an item as changes and operations look at it.
+func machineOf(t *testing.T, item *scan.Item) *machine {
 	t.Helper()
-	e, err := wire.ParseDocument(item.XML(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := parseMachine(e)
+	var m *machine
+	err := alone(scan.NewDocument(scan.Whole(item.Raw()), "VM", allElements, true), func(item *scan.Item) (err error) {
+		m, err = newMachine(recordOf("VM", item))
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,36 +173,31 @@ func checkRecorded(t *testing.T, rec recording, m *machine, vm *backends.VM) {
 // TestRecordedObjects decodes every other object.
 func TestRecordedObjects(t *testing.T) {
 	d := recordedDriver(t)
-	decoders := map[string]func(e wire.Element) (any, error){
-		"HOST":       func(e wire.Element) (any, error) { return decodeObject(d, e, true, (*Driver).host) },
-		"IMAGE":      func(e wire.Element) (any, error) { return decodeObject(d, e, true, (*Driver).image) },
-		"VMTEMPLATE": func(e wire.Element) (any, error) { return decodeObject(d, e, true, (*Driver).template) },
-		"DATASTORE":  func(e wire.Element) (any, error) { return decodeObject(d, e, true, (*Driver).storage) },
-		"VNET":       func(e wire.Element) (any, error) { return decodeObject(d, e, true, (*Driver).network) },
+	decoders := map[string]func(r record) (any, error){
+		"HOST":       func(r record) (any, error) { return decodeObject(d, r, true, (*Driver).host) },
+		"IMAGE":      func(r record) (any, error) { return decodeObject(d, r, true, (*Driver).image) },
+		"VMTEMPLATE": func(r record) (any, error) { return decodeObject(d, r, true, (*Driver).template) },
+		"DATASTORE":  func(r record) (any, error) { return decodeObject(d, r, true, (*Driver).storage) },
+		"VNET":       func(r record) (any, error) { return decodeObject(d, r, true, (*Driver).network) },
 	}
 	seen := map[string]int{}
 	for _, rec := range recordings(t) {
-		doc, ok := rec.document(t)
+		path := rec.root()
+		name, pooled := strings.CutSuffix(path, "_POOL")
+		if pooled {
+			path += "/" + name
+		}
+		decode, ok := decoders[name]
 		if !ok {
 			continue
 		}
-		elements := []wire.Element{doc}
-		if name, ok := strings.CutSuffix(doc.Name(), "_POOL"); ok {
-			elements = nil
-			for e, err := range doc.Each(name) {
-				if err != nil {
-					t.Errorf("%s: %v", rec.Name, err)
-				}
-				elements = append(elements, e)
+		items := rec.items(t, path, allElements)
+		for item, err := items.Next(); !errors.Is(err, io.EOF); item, err = items.Next() {
+			if err != nil {
+				t.Fatalf("%s: %v", rec.Name, err)
 			}
-		}
-		for _, e := range elements {
-			decode, ok := decoders[e.Name()]
-			if !ok {
-				continue
-			}
-			seen[e.Name()]++
-			one, err := decode(e)
+			seen[name]++
+			one, err := decode(recordOf(name, item))
 			if err != nil {
 				t.Errorf("%s: %v", rec.Name, err)
 			}
@@ -242,7 +229,7 @@ func recorded(t *testing.T, d *Driver, name string) (*machine, *backends.VM, ver
 		if err != nil {
 			t.Fatal(err)
 		}
-		return tree(t, item), vm, rec.release
+		return machineOf(t, item), vm, rec.release
 	}
 	t.Fatalf("no recording %s", name)
 	return nil, nil, version{}

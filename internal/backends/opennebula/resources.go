@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"regexp"
 	"slices"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
 )
 
 // resource is a row: how something beside VMs is read. Reads of a part of a VM begin with its
@@ -81,35 +81,33 @@ func pool[T any](method, root, element string, args []any, decode func(*Driver, 
 }
 
 func poolOf[T any](d *Driver, ctx context.Context, s backends.Session, r request, root, element string, decode func(*Driver, record, bool) (T, error)) ([]T, error) {
-	doc, err := d.document(ctx, s, r, root)
+	doc, err := d.document(ctx, s, r, root+"/"+element, allElements)
 	if err != nil {
 		return nil, err
 	}
 	all := []T{}
-	for e, err := range doc.Each(element) {
+	for {
 		var one T
+		item, err := doc.Next()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
 		if err == nil {
-			one, err = decodeObject(d, e, false, decode)
+			one, err = decodeObject(d, recordOf(element, item), false, decode)
 		}
 		if err != nil {
 			return nil, d.garbled(r, err)
 		}
 		all = append(all, one)
 	}
-	return all, nil
 }
 
-func decodeObject[T any](d *Driver, e wire.Element, whole bool, decode func(*Driver, record, bool) (T, error)) (T, error) {
-	rec, err := parseRecord(e)
-	if err == nil && !rec.has("NAME") {
-		err = errors.New(rec.Name + " without NAME")
+func decodeObject[T any](d *Driver, rec record, whole bool, decode func(*Driver, record, bool) (T, error)) (one T, err error) {
+	if !rec.has("NAME") {
+		return one, errors.New(rec.Name + " without NAME")
 	}
-	if err == nil {
-		_, err = rec.need("ID")
-	}
-	if err != nil {
-		var zero T
-		return zero, err
+	if _, err := rec.need("ID"); err != nil {
+		return one, err
 	}
 	return decode(d, rec, whole)
 }
@@ -122,11 +120,11 @@ func single[T any](method, root, noun string, decode func(*Driver, record, bool)
 			return nil, err
 		}
 		r := request{method: method, args: []any{n}, subject: noun}
-		doc, err := d.document(ctx, s, r, root)
+		rec, err := d.object(ctx, s, r, root)
 		if err != nil {
 			return nil, err
 		}
-		one, err := decodeObject(d, doc, true, decode)
+		one, err := decodeObject(d, rec, true, decode)
 		if err != nil {
 			return nil, d.garbled(r, err)
 		}
@@ -403,13 +401,9 @@ func names(r record) map[string]bool {
 // MONITORING inside.
 func (d *Driver) newestSample(ctx context.Context, s backends.Session, vm int) (sample, error) {
 	r := request{method: "one.vm.monitoring", args: []any{vm}, subject: "virtual machine"}
-	doc, err := d.document(ctx, s, r, "MONITORING_DATA")
+	all, err := d.object(ctx, s, r, "MONITORING_DATA")
 	if err != nil {
 		return sample{}, err
-	}
-	all, err := parseRecord(doc)
-	if err != nil {
-		return sample{}, d.garbled(r, err)
 	}
 	var newest sample
 	for _, rec := range all.all("MONITORING", "VM") {

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // attribute is one attribute of a template: a value, or the parts of a vector.
@@ -140,18 +140,21 @@ func parseRaw(text string) (rawTemplate, error) {
 }
 
 func (t *rawTemplate) xmlNames() error {
-	doc, err := wire.ParseDocument([]byte(t.text))
+	doc := scan.NewDocument(scan.Whole([]byte(escapeMarkup(t.text))), "", allElements, true)
+	err := alone(doc, func(item *scan.Item) error {
+		for _, kid := range recordOf("", item).Kids {
+			t.names[strings.ToUpper(kid.Name)] = true
+		}
+		return nil
+	})
 	if err != nil {
 		return errors.New("it is not well-formed XML")
 	}
-	for child, err := range doc.Children() {
-		if err != nil {
-			return errors.New("it is not well-formed XML")
-		}
-		t.names[strings.ToUpper(child.Name())] = true
-	}
 	return nil
 }
+
+// escapeMarkup is a document as it stands in a string.
+var escapeMarkup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace
 
 // textNames finds the names in front of each = that is outside of quotes, brackets and comments.
 func (t *rawTemplate) textNames() error {

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"vmgateway/internal/backends"
-	"vmgateway/internal/backends/wire"
 )
 
 // machine is a VM document, with what everything else hangs on read out of it.
@@ -18,13 +17,9 @@ type machine struct {
 	record
 }
 
-// parseMachine decodes a VM. One without an id, a name or a state is damaged.
-func parseMachine(e wire.Element) (*machine, error) {
-	rec, err := parseRecord(e)
-	if err != nil {
-		return nil, err
-	}
-	m := &machine{record: rec}
+// newMachine reads what a VM has to have. One without an id, a name or a state is damaged.
+func newMachine(rec record) (m *machine, err error) {
+	m = &machine{record: rec}
 	if m.id, err = rec.need("ID"); err != nil {
 		return nil, err
 	}

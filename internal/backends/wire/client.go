@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"vmgateway/internal/backends/wire/scan"
 )
 
 const (
@@ -220,7 +222,7 @@ func (c *Client) exchange(ctx context.Context, x *exchange, body []byte) (*Reply
 	if err != nil {
 		return nil, err
 	}
-	if !isXML(resp.Header.Get("Content-Type")) && !isReply(text) {
+	if !isXML(resp.Header.Get("Content-Type")) && !scan.IsReply(text) {
 		return nil, &Error{Kind: ContentType}
 	}
 	return &Reply{method: x.method, body: text}, nil

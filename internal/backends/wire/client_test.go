@@ -156,7 +156,7 @@ func TestRequestHead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s, err := v.Str(); err != nil || s != sealed || r.Size() != int64(len(okBody)) {
+		if s, err := v.Text(); err != nil || string(s) != sealed || r.Size() != int64(len(okBody)) {
 			t.Errorf("%q %v, %d bytes", s, err, r.Size())
 		}
 		body, err := encodeCall("one.vm.action", []any{secret, 7})

@@ -2,7 +2,7 @@ package wire
 
 import (
 	"bytes"
-	"strings"
+	"fmt"
 	"testing"
 
 	"vmgateway/internal/backends/wire/scan"
@@ -28,78 +28,22 @@ func FuzzReply(f *testing.F) {
 		if err == nil && n < 1 {
 			t.Error("nothing visited")
 		}
-		_, first := v.Any()
-		_, second := v.Any()
-		if (first == nil) != (second == nil) {
-			t.Errorf("%v, then %v", first, second)
+		want, err := anyOf(v)
+		if again, secondErr := anyOf(v); (err == nil) != (secondErr == nil) || !alike(want, again) {
+			t.Errorf("%v %v, then %v %v", want, err, again, secondErr)
 		}
-		if raw := v.Raw(); !bytes.Contains(body, raw) {
-			t.Error("Raw is not of the reply")
+		if !bytes.Contains(body, v.Body()) {
+			t.Error("Body is not of the reply")
 		}
 		var into any
-		if err := r.Decode(&into); err == nil && first != nil {
-			t.Errorf("kolo takes what Any refuses: %v", first)
-		}
-		// What comes around the same value is a reply again.
-		again, err := reply(wrap("<value>" + string(v.Raw()) + "</value>")).Value()
-		if err != nil || again.Kind() != v.Kind() {
-			t.Errorf("%v %v, want %v", again.Kind(), err, v.Kind())
-		}
-		if v.Kind() == String {
-			if e, err := v.Document(); err == nil {
-				wander(t, e)
-			}
+		if r.Decode(&into) == nil && err != nil {
+			t.Errorf("kolo takes what is refused here: %v", err)
 		}
 	})
 }
 
-// FuzzDocument: no document makes the scanner panic, and elements lie inside one another in order.
-func FuzzDocument(f *testing.F) {
-	for _, r := range load(f, "testdata/oned-*.json") {
-		if v, err := reply([]byte(r.Response)).Value(); err == nil && v.Kind() == Array {
-			for item, err := range v.Items() {
-				if s, strErr := item.Str(); err == nil && strErr == nil && strings.HasPrefix(s, "<") {
-					f.Add([]byte(s))
-				}
-			}
-		}
-	}
-	f.Add([]byte("<P><VM><ID>1</ID></VM><VM><A></VM><VM a='b'><![CDATA[</VM>]]></VM></P>"))
-	f.Add([]byte("<P><VM><!-- <VM> --><?x?>&#1;</VM>\x01<VM/></P>"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		e, err := ParseDocument(text)
-		if err != nil {
-			return
-		}
-		wander(t, e)
-	})
-}
-
-// wander goes through everything below e, damaged or not.
-func wander(t *testing.T, e Element) {
-	rest := e.Raw()
-	sound := e.Check() == nil
-	for child, err := range e.Children() {
-		i := bytes.Index(rest, child.Raw())
-		if i < 0 || len(child.Raw()) == 0 {
-			t.Fatal("a child is not inside, or comes twice")
-		}
-		rest = rest[i+len(child.Raw()):]
-		if sound && err != nil {
-			t.Fatalf("a sound element has a damaged child: %v", err)
-		}
-		if err == nil && child.Check() != nil {
-			t.Fatal("a sound child is not")
-		}
-		if found, ok := e.Child(child.Name()); child.Name() != "" && (!ok || found.Name() != child.Name()) {
-			t.Fatal("a child is not found by its name")
-		}
-		if err == nil {
-			wander(t, child)
-		}
-	}
-	_, _ = e.Text() // for the panic it must not have
-}
+// alike is reflect.DeepEqual, but NaN is like itself.
+func alike(a, b any) bool { return fmt.Sprintf("%#v", a) == fmt.Sprintf("%#v", b) }
 
 // FuzzEncode: whatever is written is read back the same.
 func FuzzEncode(f *testing.F) {
@@ -118,14 +62,14 @@ func FuzzEncode(f *testing.F) {
 		if !ok || len(got) != 3 {
 			t.Fatalf("%q", body)
 		}
-		if s, err := got[0].Str(); s != a || err != nil {
+		if s, err := got[0].Text(); string(s) != a || err != nil {
 			t.Errorf("%q %v, want %q", s, err, a)
 		}
 		m, ok, err := got[1].Member(b)
 		if !ok || err != nil {
 			t.Fatal(ok, err)
 		}
-		if s, err := m.Str(); s != a || err != nil {
+		if s, err := m.Text(); string(s) != a || err != nil {
 			t.Errorf("%q %v, want %q", s, err, a)
 		}
 	})

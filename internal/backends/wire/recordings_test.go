@@ -1,14 +1,18 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"vmgateway/internal/backends/wire/scan"
 )
 
 // recording is one exchange with a real daemon.
@@ -137,7 +141,7 @@ func expected(r recording) string {
 func outcome(t *testing.T, r recording, c *Client) string {
 	t.Helper()
 	reply, err := c.Call(t.Context(), "recorded.call")
-	var v Value
+	var v scan.Value
 	if err == nil {
 		v, err = reply.Value()
 	}
@@ -153,39 +157,27 @@ func outcome(t *testing.T, r recording, c *Client) string {
 	if err != nil {
 		return err.Error()
 	}
-	if _, err := v.Any(); err != nil {
+	if _, err := anyOf(v); err != nil {
 		return err.Error()
 	}
-	documents(t, r.file, v)
+	for _, d := range documents(v, "", scan.NewTable([]string{"**"})) {
+		_, first := d.Next()
+		if _, last := d.Next(); first != nil || !errors.Is(last, io.EOF) {
+			t.Errorf("%s: a document: %v, and then %v", r.file, first, last)
+		}
+	}
 	return "value"
 }
 
-// documents walks the documents in an OpenNebula reply's strings.
-func documents(t *testing.T, file string, v Value) {
-	t.Helper()
-	if v.Kind() != Array {
-		return
-	}
-	for item, err := range v.Items() {
-		if err != nil {
-			t.Errorf("%s: %v", file, err)
-			return
-		}
-		s, err := item.Str()
-		if err != nil || !strings.HasPrefix(s, "<") || !strings.HasSuffix(s, ">") {
-			continue
-		}
-		e, err := item.Document()
-		if err == nil {
-			err = e.Check()
-		}
-		if err == nil {
-			_, err = stroll(e)
-		}
-		if err != nil {
-			t.Errorf("%s: %v", file, err)
+// documents are those in the strings of a reply of OpenNebula.
+func documents(v scan.Value, path string, table *scan.Table) (all []*scan.Document) {
+	p := v.Parts(scan.Array)
+	for p.Next() {
+		if p.Value.Kind() == scan.String && bytes.HasPrefix(p.Value.Body(), []byte("&lt;")) {
+			all = append(all, scan.NewDocument(scan.Whole(p.Value.Body()), path, table, true))
 		}
 	}
+	return all
 }
 
 // TestRecordedRequests writes the recorded requests that the daemons took anew, and compares what
@@ -205,7 +197,7 @@ func TestRecordedRequests(t *testing.T) {
 		usable := true
 		for i, v := range want {
 			var err error
-			args[i], err = v.Any()
+			args[i], err = anyOf(v)
 			usable = usable && err == nil
 		}
 		body, err := encodeCall(r.Method, args)
@@ -232,7 +224,7 @@ func TestRecordedRequests(t *testing.T) {
 }
 
 // parameters reads a request by way of the reply scanner.
-func parameters(request string) (values []Value, ok bool) {
+func parameters(request string) (values []scan.Value, ok bool) {
 	_, rest, ok := strings.Cut(request, "<params>")
 	if !ok || !strings.HasPrefix(strings.TrimLeft(request, "\r\n "), "<") {
 		return nil, false
@@ -253,9 +245,9 @@ func parameters(request string) (values []Value, ok bool) {
 }
 
 // describe is a value's type and content, all the way down; members in the order of their names.
-func describe(t *testing.T, v Value) string {
+func describe(t *testing.T, v scan.Value) string {
 	t.Helper()
-	a, err := v.Any()
+	a, err := anyOf(v)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func (s *Stream) recognize() error {
 	n, err := io.ReadFull(s.resp.Body, s.first)
 	s.first = s.first[:n]
 	switch {
-	case isReply(s.first):
+	case scan.IsReply(s.first):
 		return nil
 	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		return err

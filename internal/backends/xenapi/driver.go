@@ -179,17 +179,13 @@ func exchange(ctx context.Context, c *wire.Client, method string, args []any) (s
 // unwrap takes XenAPI's envelope off: {Status: Success, Value} or {Status: Failure, ErrorDescription:
 // [code, parameter...]}.
 func unwrap(method string, reply *wire.Reply) (v scan.Value, err error) {
-	whole, err := reply.Value()
+	top, err := reply.Value()
 	if fault, ok := errors.AsType[*wire.Fault](err); ok {
 		// Not XenAPI's way to refuse, but that of whatever else speaks XML-RPC.
 		return v, &failure{method: method, params: []string{"Fault", fault.Text}}
 	}
 	if err != nil {
 		return v, err
-	}
-	top, err := scan.ParseValue(whole.Raw())
-	if err != nil {
-		return v, malformed(method, err)
 	}
 	status, err := part(top, "Status")
 	if err != nil {

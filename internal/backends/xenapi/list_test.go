@@ -380,7 +380,7 @@ func FuzzVM(f *testing.F) {
 		for _, class := range []string{"VM", "host", "VDI", "task"} {
 			n.loaded[class] = true // nothing more is asked for
 		}
-		v, err := scan.ParseValue(body)
+		v, _, err := scan.ParseReply(slices.Concat([]byte("<methodResponse><params><param><value>"), body, []byte("</value></param></params></methodResponse>")))
 		if err != nil {
 			return
 		}

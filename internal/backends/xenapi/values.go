@@ -147,14 +147,9 @@ func stringMap(v scan.Value) (map[string]string, error) {
 
 // part is a member that has to be there.
 func part(v scan.Value, name string) (scan.Value, error) {
-	p := v.Parts(scan.Struct)
-	for p.Next() {
-		if string(p.Name) == name {
-			return p.Value, nil
-		}
+	m, ok, err := v.Member(name)
+	if err == nil && !ok {
+		err = errors.New("no member " + name)
 	}
-	if p.Err() != nil {
-		return scan.Value{}, p.Err()
-	}
-	return scan.Value{}, errors.New("no member " + name)
+	return m, err
 }

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"strings"
@@ -58,7 +59,7 @@ type Document struct {
 }
 
 // NewDocument reads the document that w begins with. path names the items: "VM_POOL/VM" is each VM
-// inside VM_POOL, "VM" the root. alone says that the stream ends with the document; otherwise the end
+// inside VM_POOL, "VM" the root, "" the root whatever its name is. alone says that the stream ends with the document; otherwise the end
 // tag of the string follows.
 func NewDocument(w *Window, path string, t *Table, alone bool) *Document {
 	d := &Document{w: w, alone: alone, walk: walker{table: t}, patience: firstPatience}
@@ -199,24 +200,18 @@ func (d *Document) prolog(b []byte) (n int, err error) {
 		return i, orElse(err, errNoRoot)
 	}
 	f, nameEnd, next, err := d.walk.long(b, i)
+	name := cmp.Or(d.root, d.name)
 	switch {
 	case err != nil:
 		return i, err
-	case f == End || string(b[i+len(lt):nameEnd]) != orText(d.root, d.name):
-		return i, errors.New("no " + orText(d.root, d.name) + " document")
+	case f == End || name != "" && name != string(b[i+len(lt):nameEnd]):
+		return i, errors.New("no " + cmp.Or(name, "XML") + " document")
 	case d.root == "":
 		return i, nil
 	case f == Empty:
 		d.last = true
 	}
 	return next, nil
-}
-
-func orText(s, other string) string {
-	if s != "" {
-		return s
-	}
-	return other
 }
 
 func orElse(err, other error) error {

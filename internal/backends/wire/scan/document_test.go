@@ -227,6 +227,93 @@ func TestWhatIsFound(t *testing.T) {
 	}
 }
 
+// outline is a document with all elements in it: A(B("1")C("")), read with everything.
+func outline(d *scan.Document) (string, error) {
+	item, err := d.Next()
+	if err != nil {
+		return "", err
+	}
+	found := item.Found()
+	var inside func(i, end int) string
+	inside = func(i, end int) string {
+		var all strings.Builder
+		for i < end {
+			next := i + 1
+			for next < end && found[i].Holds(found[next]) {
+				next++
+			}
+			all.Write(item.Name(found[i]))
+			if next > i+1 {
+				all.WriteString("(" + inside(i+1, next) + ")")
+			} else {
+				fmt.Fprintf(&all, "(%q)", item.Append(nil, found[i]))
+			}
+			i = next
+		}
+		return all.String()
+	}
+	all := inside(0, len(found))
+	if _, err = d.Next(); errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return all, err
+}
+
+var everything = scan.NewTable([]string{"**"})
+
+func TestEverythingIsFound(t *testing.T) {
+	for text, want := range map[string]string{
+		`<A/>`:                                                      ``,
+		`<A> a  b </A>`:                                             ``,
+		`<A><B/></A>`:                                               `B("")`,
+		`<A><B></B></A>`:                                            `B("")`,
+		`<A><B />x</A>`:                                             `B("")`,
+		`<A><B> a  b </B></A>`:                                      `B(" a  b ")`,
+		"<A><B>\r\n</B></A>":                                        `B("\r\n")`,
+		`<A><B>&lt;B/&gt;&#65;&#x42;</B></A>`:                       `B("<B/>AB")`,
+		`<A><B><![CDATA[<B></A>&amp;]]></B></A>`:                    `B("<B></A>&amp;")`,
+		`<A><B>a<![CDATA[b]]>c</B></A>`:                             `B("abc")`,
+		`<A><B><![CDATA[]]]]><![CDATA[>]]></B></A>`:                 `B("]]>")`,
+		`<A><B><!-- <B> --><?p <C>?>x</B></A>`:                      `B("x")`,
+		`<A><B>1</B><C/><D></D></A>`:                                `B("1")C("")D("")`,
+		`<A><A>1</A><A><A>2</A></A><A>3</A></A>`:                    `A("1")A(A("2"))A("3")`,
+		"<A>\n <B>1</B>\n <!-- <B>2</B> -->\n</A>":                  `B("1")`,
+		`<A x="1" y='>"'><B z="/>">1</B></A >`:                      `B("1")`,
+		"<?xml version=\"1.0\"?>\n<!-- a --><A><B/></A><!-- b --> ": `B("")`,
+		"\xef\xbb\xbf<A><B>1</B></A>\n":                             `B("1")`,
+		`<A><B>1</B></A><!-- </A> -->`:                              `B("1")`,
+		`<A><AB>1</AB><A.B-C:D_E>2</A.B-C:D_E></A>`:                 `AB("1")A.B-C:D_E("2")`,
+		`<Ä><Ö>ü</Ö></Ä>`:                                           `Ö("ü")`,
+		`<A><B>1</B><![CDATA[<C/>]]><D>2</D></A>`:                   `B("1")D("2")`,
+		`<A><B>b<C>c</C>b</B></A>`:                                  `B(C("c"))`,
+		`<A><B><C/><D><E/></D></B><F><G/></F></A>`:                  `B(C("")D(E("")))F(G(""))`,
+	} {
+		for how, escape := range ways {
+			got, err := outline(scan.NewDocument(scan.Whole([]byte(escape(text))), "", everything, true))
+			if err != nil || got != want {
+				t.Errorf("%s, %s: %s %v, want %s", text, how, got, err, want)
+			}
+		}
+	}
+}
+
+// TestEverythingElseIsFound has paths of their own beside those of all others.
+func TestEverythingElseIsFound(t *testing.T) {
+	table := scan.NewTable([]string{"**", "ID", "T/**", "T/ID", "T/U/V"})
+	text := "<VM><ID>1</ID><A><ID>2</ID></A><T><ID>3</ID><B><ID>4</ID></B><U><V>5</V><ID>6</ID></U></T></VM>"
+	item, err := scan.NewDocument(scan.Whole([]byte(escaped(text))), "VM", table, true).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range item.Found() {
+		got = append(got, fmt.Sprintf("%d %s", f.Slot, item.Name(f)))
+	}
+	if want := "1 ID, 0 A, 0 ID, 3 ID, 2 B, 2 ID, 4 V"; strings.Join(got, ", ") != want {
+		t.Errorf("found %s, want %s", strings.Join(got, ", "), want)
+	}
+}
+
 // TestWhatStandsBetweenItems has what looks like items, and is none.
 func TestWhatStandsBetweenItems(t *testing.T) {
 	text := "<?xml version='1.0'?><!-- <VM_POOL> --><VM_POOL><!-- <VM><ID>6</ID></VM> --><VM><ID>0</ID></VM> a <?b <VM>?>" +
@@ -234,6 +321,20 @@ func TestWhatStandsBetweenItems(t *testing.T) {
 	for how, escape := range ways {
 		if got := tell(pool(escape(text) + stringEnd)); got != "0 1 2" {
 			t.Errorf("%s: items %s", how, got)
+		}
+	}
+}
+
+func TestNoDocument(t *testing.T) {
+	for _, text := range []string{
+		"", " ", "x", "x<A/>", "<A>", "<A", "<", "</A>", "<A></B>", "<A/>x", "<A></A><B/>", "<A/><A/>", "<!DOCTYPE a><A/>", "<!-- <A/>",
+		"<A></A", "<A x='></A>", "<A><B></A><!-- x -->x", "&lt;A/&gt;", "<1", "< A/>", "<A>&nbsp;</A>", "<A>\x01</A>",
+		strings.Repeat("<A>", scan.MaxDepth+1) + strings.Repeat("</A>", scan.MaxDepth+1),
+	} {
+		for how, escape := range ways {
+			if got, err := outline(scan.NewDocument(scan.Whole([]byte(escape(text))), "", everything, true)); err == nil {
+				t.Errorf("%q, %s: it is the document %s", text, how, got)
+			}
 		}
 	}
 }

@@ -46,7 +46,7 @@ const (
 func word4(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i:]) }
 
 // Found is something in a record that its table asks for: a leaf and where its text is, or an
-// element that may occur again, in front of what was found inside it.
+// element that may hold others, in front of what was found inside it.
 type Found struct {
 	Slot       int
 	from, to   int32 // of the text, or of the element's inside
@@ -185,7 +185,10 @@ func (w *walker) pop(to int, t passage) {
 		w.found = append(w.found, Found{Slot: int(o.leaf), from: t.from, to: t.to, name: o.name, size: o.size, how: t.how})
 	}
 	if o.group != none {
-		w.found[o.group].to = int32(to)
+		f := &w.found[o.group]
+		if f.to = int32(to); !o.inside {
+			f.from, f.to, f.how = t.from, t.to, t.how
+		}
 	}
 }
 

@@ -122,30 +122,28 @@ func SkipMisc(b []byte, i int) int {
 	return i
 }
 
-// SkipText is the place of the next tag after text, CDATA sections, comments and processing
-// instructions. plain says that there was only text.
-func SkipText(b []byte, i int) (next int, plain bool, err error) {
-	plain = true
+// skipText is the place of the next tag after text, CDATA sections, comments and processing
+// instructions.
+func skipText(b []byte, i int) (next int, err error) {
 	for {
 		n := bytes.IndexByte(b[i:], '<')
 		if n < 0 || i+n+1 == len(b) {
-			return len(b), plain, ErrEnds
+			return len(b), ErrEnds
 		}
 		i += n
 		if c := b[i+1]; c != '!' && c != '?' {
-			return i, plain, nil
+			return i, nil
 		}
-		plain = false
 		n, _ = Section(b[i:])
 		if n == 0 {
-			return i, plain, Unfinished(b[i:])
+			return i, unfinished(b[i:])
 		}
 		i += n
 	}
 }
 
-// Unfinished says why b does not begin with a whole section.
-func Unfinished(b []byte) error {
+// unfinished says why b does not begin with a whole section.
+func unfinished(b []byte) error {
 	for _, open := range [][]byte{cdataOpen, commentOpen, piOpen} {
 		if bytes.HasPrefix(b, open) || bytes.HasPrefix(open, b) {
 			return ErrEnds
@@ -159,24 +157,3 @@ func At(err error, i int) error { return fmt.Errorf("%w, at byte %d", err, i) }
 
 // Trim is b without a byte order mark.
 func Trim(b []byte) []byte { return bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) }
-
-// Sections is Section for one text, of which it remembers what has no end ahead: that keeps the
-// search through a hostile one linear. It goes forward only.
-type Sections struct{ none [256]bool } // by a section's kind
-
-// Size is the length of the section that b, a rest of the text, begins with; 0 where there is none.
-func (s *Sections) Size(b []byte) int {
-	if len(b) < 3 || s.none[b[2]] && b[1] == '!' || s.none['?'] && b[1] == '?' {
-		return 0
-	}
-	size, _ := Section(b)
-	if size == 0 {
-		switch {
-		case b[1] == '?':
-			s.none['?'] = true
-		case bytes.HasPrefix(b, cdataOpen), bytes.HasPrefix(b, commentOpen):
-			s.none[b[2]] = true
-		}
-	}
-	return size
-}

@@ -80,9 +80,68 @@ func kindOf(name []byte) Kind {
 type span struct {
 	from, to int32
 	kind     Kind
+	bare     bool // there are no such tags
 }
 
-// readValue walks the <value> at b[i], down to its last level. Texts are passed over: they are looked
+// ParseReply walks a whole reply, down to its last level, and gives its one value; fault says that it is
+// a fault's. ErrEnds says that it ends early.
+func ParseReply(b []byte) (v Value, fault bool, err error) {
+	i, fault, err := readHead(b)
+	if err != nil {
+		return Value{}, false, err
+	}
+	s, i, err := readValue(b, i, 0)
+	if err == nil {
+		i, err = expectEnds(b, i, around(fault)...)
+	}
+	if i = SkipMisc(b, i); err == nil && i != len(b) {
+		err = At(errFollows, i)
+	}
+	if err != nil {
+		return Value{}, false, err
+	}
+	return s.of(b), fault, nil
+}
+
+// IsReply reports whether b begins as a reply.
+func IsReply(b []byte) bool {
+	_, err := Expect(b, len(b)-len(Trim(b)), "methodResponse", Start)
+	return err == nil
+}
+
+var errFollows = errors.New("something follows the reply's end")
+
+// readHead reads up to the reply's one value.
+func readHead(b []byte) (next int, fault bool, err error) {
+	i, err := Expect(b, len(b)-len(Trim(b)), "methodResponse", Start)
+	if err != nil {
+		return i, false, err
+	}
+	i = SkipMisc(b, i)
+	name, _, next, err := tagAt(b, i)
+	if err != nil {
+		return next, false, err
+	}
+	if string(name) == "fault" {
+		next, err = Expect(b, i, "fault", Start)
+		return next, true, err
+	}
+	if i, err = Expect(b, i, "params", Start); err != nil {
+		return i, false, err
+	}
+	next, err = Expect(b, i, "param", Start)
+	return next, false, err
+}
+
+// around are the end tags behind the reply's one value.
+func around(fault bool) []string {
+	if fault {
+		return []string{"fault", "methodResponse"}
+	}
+	return []string{"param", "params", "methodResponse"}
+}
+
+// readValue walks the next <value>, down to its last level. Texts are passed over: they are looked
 // at by those who ask for them.
 func readValue(b []byte, i, depth int) (v span, next int, err error) {
 	const open = "<value>"
@@ -100,17 +159,17 @@ func readValue(b []byte, i, depth int) (v span, next int, err error) {
 		case string(name) != "value" || f == End:
 			return v, i, At(errors.New("no <value"), i)
 		case f == Empty:
-			return span{int32(j), int32(j), String}, j, nil
+			return bareSpan(j, j), j, nil
 		}
 		i = j
 	}
 	j := SkipMisc(b, i)
 	if j+1 < len(b) && b[j] == '<' && b[j+1] != '/' && b[j+1] != '!' {
 		v, j, err = readTyped(b, j, depth)
-	} else if j, _, err = SkipText(b, i); err != nil {
+	} else if j, err = skipText(b, i); err != nil {
 		err = At(err, j)
 	} else {
-		v = span{int32(i), int32(j), String}
+		v = bareSpan(i, j)
 	}
 	if err != nil {
 		return v, j, err
@@ -133,8 +192,11 @@ func bareText(b []byte, i int) (v span, next int) {
 	if len(b)-j < len(end) || string(b[j:j+len(end)]) != end {
 		return v, 0
 	}
-	return span{int32(i), int32(j), String}, j + len(end)
+	return bareSpan(i, j), j + len(end)
 }
+
+// bareSpan is a text without a type, which is a String.
+func bareSpan(from, to int) span { return span{int32(from), int32(to), String, true} }
 
 // readTyped walks the element at b[i], which says a value's type.
 func readTyped(b []byte, i, depth int) (v span, next int, err error) {
@@ -146,7 +208,7 @@ func readTyped(b []byte, i, depth int) (v span, next int, err error) {
 		from := i + len(aBool)
 		next := from + len(yes)
 		if s := b[from:next]; string(s) == yes || string(s) == no {
-			return span{int32(from), int32(from + 1), Bool}, next, nil
+			return span{from: int32(from), to: int32(from + 1), kind: Bool}, next, nil
 		}
 	}
 	name, f, j, err := tagAt(b, i)
@@ -156,7 +218,7 @@ func readTyped(b []byte, i, depth int) (v span, next int, err error) {
 	switch string(name) {
 	case "struct":
 		if f == Empty {
-			return span{int32(j), int32(j), Struct}, j, nil
+			return span{from: int32(j), to: int32(j), kind: Struct}, j, nil
 		}
 		return readStruct(b, j, depth, nil, nil)
 	case "array":
@@ -175,9 +237,9 @@ func readScalar(b, name []byte, f Form, i, from int) (v span, next int, err erro
 		return v, i, At(errors.New("a type that XML-RPC has not"), i)
 	}
 	if f == Empty {
-		return span{int32(from), int32(from), kind}, from, nil
+		return span{from: int32(from), to: int32(from), kind: kind}, from, nil
 	}
-	j, _, err := SkipText(b, from)
+	j, err := skipText(b, from)
 	if err != nil {
 		return v, j, At(err, j)
 	}
@@ -185,7 +247,7 @@ func readScalar(b, name []byte, f Form, i, from int) (v span, next int, err erro
 	if err == nil && (g != End || !bytes.Equal(got, name)) {
 		err = At(fmt.Errorf("no end tag of a %s", kind), j)
 	}
-	return span{int32(from), int32(j), kind}, next, err
+	return span{from: int32(from), to: int32(j), kind: kind}, next, err
 }
 
 // readArray walks an array from behind its start tag.
@@ -201,7 +263,7 @@ func readArray(b []byte, i, depth int) (v span, next int, err error) {
 	if err != nil {
 		return v, i, err
 	}
-	v = span{int32(i), int32(i), Array}
+	v = span{from: int32(i), to: int32(i), kind: Array}
 	if f != Empty {
 		i = SkipMisc(b, i)
 		for !endsAt(b, i) {
@@ -225,7 +287,7 @@ func readStruct(b []byte, i, depth int, t *Members, spans []span) (v span, next 
 	if depth >= MaxDepth {
 		return v, i, At(ErrDeep, i)
 	}
-	v = span{int32(i), int32(i), Struct}
+	v = span{from: int32(i), to: int32(i), kind: Struct}
 	i = SkipMisc(b, i)
 	for !endsAt(b, i) {
 		name, value, j, err := readMember(b, i, depth)
@@ -268,7 +330,7 @@ func readName(b []byte, i int) (name []byte, next int, err error) {
 			return b[from:to], to + len(end), nil
 		}
 	}
-	if i, err = expectStart(b, i, "member"); err != nil {
+	if i, err = Expect(b, i, "member", Start); err != nil {
 		return nil, i, err
 	}
 	i = SkipMisc(b, i)
@@ -281,7 +343,7 @@ func readName(b []byte, i int) (name []byte, next int, err error) {
 	}
 	to := from
 	if f != Empty {
-		if to, _, err = SkipText(b, from); err != nil {
+		if to, err = skipText(b, from); err != nil {
 			return nil, to, At(err, to)
 		}
 		if i, err = expectEnd(b, to, "name"); err != nil {
@@ -293,7 +355,7 @@ func readName(b []byte, i int) (name []byte, next int, err error) {
 	if to-from > maxName {
 		return nil, from, At(errName, from)
 	}
-	return b[from:to], SkipMisc(b, i), nil
+	return b[from:to], i, nil
 }
 
 // endsAt reports whether an end tag is at b[i].
@@ -307,7 +369,7 @@ func tagAt(b []byte, i int) (name []byte, f Form, next int, err error) {
 	case b[i] != '<':
 		return nil, Start, i, At(errors.New("text where a tag belongs"), i)
 	case i+1 < len(b) && (b[i+1] == '!' || b[i+1] == '?'):
-		return nil, Start, i, At(Unfinished(b[i:]), i)
+		return nil, Start, i, At(unfinished(b[i:]), i)
 	}
 	if name, f, next, err = Tag(b, i); err != nil {
 		err = At(err, i)
@@ -315,20 +377,16 @@ func tagAt(b []byte, i int) (name []byte, f Form, next int, err error) {
 	return name, f, next, err
 }
 
-// expectStart reads a start tag of that name after blanks and comments.
-func expectStart(b []byte, i int, name string) (next int, err error) {
-	return expect(b, i, name, Start)
-}
-
 // expectEnd reads an end tag of that name after blanks and comments.
 func expectEnd(b []byte, i int, name string) (next int, err error) {
 	if k := i + 2 + len(name); k < len(b) && b[k] == '>' && b[i] == '<' && b[i+1] == '/' && string(b[i+2:k]) == name {
 		return k + 1, nil
 	}
-	return expect(b, i, name, End)
+	return Expect(b, i, name, End)
 }
 
-func expect(b []byte, i int, name string, f Form) (next int, err error) {
+// Expect reads a tag of that name and form after blanks and comments, and gives the place after it.
+func Expect(b []byte, i int, name string, f Form) (next int, err error) {
 	i = SkipMisc(b, i)
 	got, g, next, err := tagAt(b, i)
 	if err != nil {

@@ -36,23 +36,9 @@ func NewReader(w *Window, prefix string) *Reader { return &Reader{w: w, prefix: 
 
 // Begin reads up to the reply's one value, and reports whether it is a fault's.
 func (r *Reader) Begin() (fault bool, err error) {
-	err = r.step(func(b []byte) (int, error) {
-		i, err := expectStart(b, len(b)-len(Trim(b)), "methodResponse")
-		if err != nil {
-			return i, err
-		}
-		i = SkipMisc(b, i)
-		name, _, next, err := tagAt(b, i)
-		if err != nil {
-			return next, err
-		}
-		if r.fault = string(name) == "fault"; r.fault {
-			return expectStart(b, i, "fault")
-		}
-		if i, err = expectStart(b, i, "params"); err != nil {
-			return i, err
-		}
-		return expectStart(b, i, "param")
+	err = r.step(func(b []byte) (next int, err error) {
+		next, r.fault, err = readHead(b)
+		return next, err
 	})
 	return r.fault, err
 }
@@ -60,11 +46,7 @@ func (r *Reader) Begin() (fault bool, err error) {
 // End reads from behind the reply's value to the end of the stream.
 func (r *Reader) End() error {
 	if !r.ended {
-		around := []string{"param", "params", "methodResponse"}
-		if r.fault {
-			around = []string{"fault", "methodResponse"}
-		}
-		if err := r.step(func(b []byte) (int, error) { return expectEnds(b, 0, around...) }); err != nil {
+		if err := r.step(func(b []byte) (int, error) { return expectEnds(b, 0, around(r.fault)...) }); err != nil {
 			return err
 		}
 	}
@@ -76,7 +58,7 @@ func (r *Reader) End() error {
 		case errors.Is(err, io.EOF) && rest == 0:
 			return nil
 		case errors.Is(err, io.EOF), errors.Is(err, ErrTooLong):
-			return errors.New("something follows the reply's end")
+			return errFollows
 		case err != nil:
 			return err
 		}
@@ -107,7 +89,7 @@ func (r *Reader) Enter() (Kind, error) {
 }
 
 func enter(b []byte) (c container, next int, err error) {
-	i, err := expectStart(b, 0, "value")
+	i, err := Expect(b, 0, "value", Start)
 	if err != nil {
 		return c, i, err
 	}
@@ -191,7 +173,7 @@ func (r *Reader) leave() { r.open = r.open[:max(0, len(r.open)-1)] }
 // Value reads the next value whole.
 func (r *Reader) Value() (v Value, err error) {
 	err = r.step(func(b []byte) (int, error) {
-		s, next, err := readValue(b, SkipMisc(b, 0), 0)
+		s, next, err := readValue(b, 0, 0)
 		if err == nil {
 			v = s.of(b)
 		}
@@ -278,10 +260,10 @@ func (r *Record) read(b []byte, i int, member bool) (next int, err error) {
 	if len(b)-i > len(plain) && string(b[i:i+len(plain)]) == plain {
 		i += len(plain)
 	} else {
-		if i, err = expectStart(b, i, "value"); err != nil {
+		if i, err = Expect(b, i, "value", Start); err != nil {
 			return i, err
 		}
-		if i, err = expectStart(b, i, "struct"); err != nil {
+		if i, err = Expect(b, i, "struct", Start); err != nil {
 			return i, err
 		}
 	}
@@ -353,7 +335,7 @@ func (r *Reader) landmark(b []byte) (begins, ends bool, err error) {
 	if err != nil || !bytes.HasPrefix(name, []byte(r.prefix)) {
 		return false, false, err
 	}
-	if i, err = expectStart(b, i, "value"); err != nil {
+	if i, err = Expect(b, i, "value", Start); err != nil {
 		return false, false, err
 	}
 	tag, _, _, err = tagAt(b, SkipMisc(b, i))

@@ -91,7 +91,7 @@ func (r *Record) Parse(v Value) error {
 	if v.kind != Struct {
 		return v.not(Struct)
 	}
-	r.whole = span{0, int32(len(v.body)), Struct}
+	r.whole = span{to: int32(len(v.body)), kind: Struct}
 	for i := SkipMisc(r.b, 0); i < len(r.b); i = SkipMisc(r.b, i) {
 		name, value, next, err := readMember(r.b, i, 0)
 		if err != nil {

@@ -95,6 +95,15 @@ func whole(r io.Reader) (any, error) {
 	return top, treeErr
 }
 
+// parsed reads a reply that is all there.
+func parsed(body []byte) (any, error) {
+	v, _, err := scan.ParseReply(body)
+	if err != nil {
+		return nil, err
+	}
+	return tree(v)
+}
+
 // reference reads a reply with encoding/xml, by the grammar of XML-RPC.
 type reference struct {
 	d     *xml.Decoder
@@ -287,6 +296,9 @@ func agree(t *testing.T, body []byte) {
 	got, err := whole(bytes.NewReader(body))
 	if slow, slowErr := whole(iotest.OneByteReader(bytes.NewReader(body))); !reflect.DeepEqual(slow, got) || (slowErr == nil) != (err == nil) {
 		t.Fatalf("byte by byte %v (%v), at once %v (%v)", slow, slowErr, got, err)
+	}
+	if at, atErr := parsed(body); !reflect.DeepEqual(at, got) || (atErr == nil) != (err == nil) {
+		t.Fatalf("as one text %v (%v), as a stream %v (%v)", at, atErr, got, err)
 	}
 	// encoding/xml turns line ends into \n, and does not tell a CDATA section from blanks.
 	if bytes.ContainsAny(body, "\r") || bytes.Contains(body, []byte("<![CDATA[")) {
@@ -516,6 +528,12 @@ func TestAStreamsErrorIsTheEnd(t *testing.T) {
 	}
 }
 
+// parse is the value that stands between <value> and </value>.
+func parse(in string) (scan.Value, error) {
+	v, _, err := scan.ParseReply([]byte("<methodResponse><params><param><value>" + in + "</value></param></params></methodResponse>"))
+	return v, err
+}
+
 func TestScalars(t *testing.T) {
 	for in, want := range map[string]any{
 		"12": int64(12), "<i4>-7</i4>": int64(-7), " 9223372036854775807 ": int64(9223372036854775807), "<i8> 5</i8>": int64(5),
@@ -523,7 +541,7 @@ func TestScalars(t *testing.T) {
 		"a &amp; b": "a & b", "<string> x </string>": " x ", "<![CDATA[<a>]]>": "<a>", "&#x1F600;é": "😀é", "": "", "<string/>": "",
 		"<dateTime.iso8601>20230102T03:04:05Z</dateTime.iso8601>": "2023-01-02T03:04:05Z",
 	} {
-		v, err := scan.ParseValue([]byte(in))
+		v, err := parse(in)
 		if err != nil {
 			t.Errorf("%s: %v", in, err)
 			continue
@@ -550,7 +568,7 @@ func TestScalars(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"x", "", "1 2", "0x10", "1e3", "9223372036854775808", "<boolean>1</boolean>", "<nil/>", "1_000"} {
-		v, err := scan.ParseValue([]byte(in))
+		v, err := parse(in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -559,7 +577,7 @@ func TestScalars(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"a\x01", "\xff", "&nope;", "&#0;", "\ufffe"} {
-		v, err := scan.ParseValue([]byte(in))
+		v, err := parse(in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -568,7 +586,7 @@ func TestScalars(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"<int>1</i4>", "<float>1</float>", "<struct>", "<array></array>", "<i4>1</i4>x", "<struct></struct", "<!DOCTYPE x>", "<", "<i4><i4>1</i4></i4>"} {
-		if v, err := scan.ParseValue([]byte(in)); err == nil && v.Kind() != scan.String {
+		if v, err := parse(in); err == nil {
 			t.Errorf("%q is a value of type %s", in, v.Kind())
 		}
 	}
@@ -579,7 +597,7 @@ func TestMembersAreFoundByTheirNames(t *testing.T) {
 	table := scan.NewMembers(names...)
 	for slot, name := range names {
 		rec := scan.NewRecord(table)
-		v, err := scan.ParseValue([]byte("<struct>" + text("other", "0") + text(name, "1") + text(name, "2") + "</struct>"))
+		v, err := parse("<struct>" + text("other", "0") + text(name, "1") + text(name, "2") + "</struct>")
 		if err != nil {
 			t.Fatal(err)
 		}

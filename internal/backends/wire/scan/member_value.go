@@ -16,35 +16,23 @@ import (
 type Value struct {
 	body []byte // between the tags of its type
 	kind Kind
+	bare bool
 }
 
-func (s span) of(b []byte) Value { return Value{b[s.from:s.to:s.to], s.kind} }
-
-// ParseValue walks what stands between <value> and </value>.
-func ParseValue(b []byte) (Value, error) {
-	j := SkipMisc(b, 0)
-	if j == len(b) || b[j] != '<' || b[j+1:] == nil || bytes.HasPrefix(b[j:], cdataOpen) {
-		return Value{b, String}, nil
-	}
-	v, next, err := readTyped(b, j, 0)
-	if err == nil && SkipMisc(b, next) != len(b) {
-		err = At(errors.New("something follows the value"), next)
-	}
-	if err != nil {
-		return Value{}, err
-	}
-	return v.of(b), nil
-}
+func (s span) of(b []byte) Value { return Value{b[s.from:s.to:s.to], s.kind, s.bare} }
 
 // Kind is the value's type.
 func (v Value) Kind() Kind { return v.kind }
+
+// Typed reports whether its type is written down. It may be left out for a String.
+func (v Value) Typed() bool { return !v.bare }
 
 // Body is what stands between the tags of the value's type, still escaped: the same for the same value
 // from the same backend. It must not be changed.
 func (v Value) Body() []byte { return v.body }
 
 // Clone is the value in bytes of its own.
-func (v Value) Clone() Value { return Value{bytes.Clone(v.body), v.kind} }
+func (v Value) Clone() Value { return Value{bytes.Clone(v.body), v.kind, v.bare} }
 
 func (v Value) not(want Kind) error {
 	return fmt.Errorf("a value of type %s where %s belongs", v.kind, want)
@@ -199,6 +187,17 @@ func (v Value) Time() (time.Time, error) {
 		}
 	}
 	return time.Time{}, errors.New("not a date and time")
+}
+
+// Member is the first member of a Struct that has that name.
+func (v Value) Member(name string) (m Value, ok bool, err error) {
+	p := v.Parts(Struct)
+	for p.Next() {
+		if string(p.Name) == name {
+			return p.Value, true, nil
+		}
+	}
+	return Value{}, false, p.Err()
 }
 
 // Parts goes through the members of a Struct, or the items of an Array:

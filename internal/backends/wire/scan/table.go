@@ -11,6 +11,8 @@ type Table struct{ top *node }
 //	TEMPLATE/CPU      a leaf, every time it occurs
 //	TEMPLATE/DISK/    an element that may occur again: noted in front of what is found inside it
 //	USER_TEMPLATE/*   each leaf directly inside that has no path of its own
+//	TEMPLATE/**       each element inside, down to the last level, that has no path of its own: noted in
+//	                  front of what is found inside it, or as a leaf where there is no element in it
 func NewTable(paths []string) *Table {
 	t := &Table{top: newNode("")}
 	for slot, path := range paths {
@@ -25,6 +27,9 @@ func NewTable(paths []string) *Table {
 			n.group = int32(slot)
 		case "*":
 			n.any = int32(slot)
+		case "**":
+			n.rest = newNode("")
+			n.rest.group, n.rest.rest = int32(slot), n.rest
 		default:
 			n.make(names[last]).leaf = int32(slot)
 		}
@@ -41,12 +46,15 @@ type node struct {
 	kids             []*node
 	mask             uint64 // the kids' hashes, one bit each: most names are told apart by it alone
 	leaf, group, any int32  // slots: of its text, of itself, of the leaves inside
+	rest             *node  // all kids that have no path of their own; nil where they do not matter
 }
 
-func newNode(name string) *node { return &node{name: name, leaf: none, group: none, any: none} }
+func newNode(name string) *node {
+	return &node{name: name, leaf: none, group: none, any: none}
+}
 
 func (n *node) make(name string) *node {
-	if k := n.find([]byte(name)); k != nil {
+	if k := n.find([]byte(name)); k != n.rest {
 		return k
 	}
 	k := newNode(name)
@@ -55,17 +63,17 @@ func (n *node) make(name string) *node {
 	return k
 }
 
-// find is the kid of that name, or nil.
+// find is the kid of that name.
 func (n *node) find(name []byte) *node {
 	if n.mask&bit(name) == 0 {
-		return nil
+		return n.rest
 	}
 	for _, k := range n.kids {
 		if k.name == string(name) {
 			return k
 		}
 	}
-	return nil
+	return n.rest
 }
 
 // bit is a name's hash. Names are never empty.

@@ -3,7 +3,6 @@ package scan
 import (
 	"bytes"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"strconv"
 	"unicode/utf8"
@@ -224,19 +223,4 @@ func Section(b []byte) (size int, text []byte) {
 		return size, text
 	}
 	return 0, nil
-}
-
-// CheckReferences looks at the references of a text without markup.
-func CheckReferences(b []byte) error {
-	for {
-		i := bytes.IndexByte(b, '&')
-		if i < 0 {
-			return nil
-		}
-		_, size := Reference(b[i:])
-		if size == 0 {
-			return errors.New("a reference that is not one of XML's")
-		}
-		b = b[i+size:]
-	}
 }

@@ -29,8 +29,11 @@ func (s *Server) fieldOf(o *object, f *field) any {
 			return s.diskOperations(o)
 		}
 	}
-	if f.name == "progress" && o.class.name == "task" {
+	switch {
+	case f.name == "progress" && o.class.name == "task":
 		return s.progressOf(o)
+	case f.name == "memory_free" && o.class.name == "host_metrics":
+		return s.memoryFree(o)
 	}
 	return o.vals[f.index]
 }

@@ -231,7 +231,7 @@ func (s *Server) buildPool(cfg Config) {
 	back := s.addNetwork("Pool-wide network associated with eth1", "xenbr1")
 	s.addNetwork("private-net", "xapi1")
 	s.bridges = 1
-	memory := max(1<<40, int64(cfg.VMs)*4*gib)
+	memory := hostMemory(cfg.VMs, hosts)
 	for i := range hosts {
 		s.addHost(i, memory, shared, isos, front, back)
 	}
@@ -245,6 +245,23 @@ func (s *Server) buildPool(cfg Config) {
 	s.addTemplates()
 	s.addDemoVMs(cfg.VMs, hosts)
 }
+
+// hostMemory is how much each host has: as much as the recorded ones, or with demo VMs so much that they fill
+// a quarter to a half of it, and that all of them could run.
+func hostMemory(vms, hosts int) int64 {
+	if vms == 0 {
+		return 1 << 40
+	}
+	filled := ownMemory + ownMemory + int64(vms)*5*gib/int64(4*hosts) // seven VMs of ten are up, most with 2 GiB
+	total := 16 * gib
+	for total < 2*filled {
+		total *= 2
+	}
+	return total
+}
+
+// ownMemory is what a host keeps for itself, and once more what its control domain has.
+const ownMemory = 2 * gib
 
 func (s *Server) addSR(name, description, kind, content string, shared bool) *object {
 	return s.db.add("SR", s.newRef(), s.newUUID(), record{
@@ -263,7 +280,7 @@ func (s *Server) addHost(i int, memory int64, shared, isos, front, back *object)
 	name, address := fmt.Sprintf("xen-host-%02d", i+1), fmt.Sprintf("127.0.0.%d", i+1)
 	metrics := db.add("host_metrics", s.newRef(), s.newUUID(), record{{"memory_total", memory}, {"live", true}, {"last_updated", s.clock.Now()}})
 	host := db.add("host", s.newRef(), s.newUUID(), record{
-		{"name_label", name}, {"name_description", "Default install"}, {"memory_overhead", 2 * gib}, {"hostname", name}, {"address", address},
+		{"name_label", name}, {"name_description", "Default install"}, {"memory_overhead", ownMemory}, {"hostname", name}, {"address", address},
 		{"API_version_major", s.release.major}, {"API_version_minor", s.release.minor}, {"API_version_vendor", "XenSource"},
 		{"enabled", true}, {"software_version", s.release.software}, {"metrics", metrics.ref}, {"edition", "free"}, {"sched_policy", "credit"},
 		{"capabilities", []string{"xen-3.0-x86_64", "hvm-3.0-x86_32", "hvm-3.0-x86_32p", "hvm-3.0-x86_64", ""}},
@@ -288,10 +305,10 @@ func (s *Server) addHost(i int, memory int64, shared, isos, front, back *object)
 			{"MTU", int64(1500)}, {"VLAN", int64(-1)}, {"physical", true}, {"currently_attached", true}, {"management", n == 0}, {"managed", true},
 		})
 	}
-	dom0 := s.addVM(s.newUUID(), s.demoRecord(VMSpec{Name: "Control domain on host: " + name, Description: "The domain which manages physical devices and manages other domains", Memory: 2 * gib, VCPUs: 2, PV: true}))
+	dom0 := s.addVM(s.newUUID(), s.demoRecord(VMSpec{Name: "Control domain on host: " + name, Description: "The domain which manages physical devices and manages other domains", Memory: ownMemory, VCPUs: 2, PV: true}))
 	db.set(dom0, "is_control_domain", true)
-	db.set(dom0, "memory_static_min", 2*gib)
-	db.set(dom0, "memory_target", 2*gib)
+	db.set(dom0, "memory_static_min", ownMemory)
+	db.set(dom0, "memory_target", ownMemory)
 	db.set(dom0, "power_state", "Running")
 	db.set(dom0, "domid", int64(0))
 	db.set(dom0, "resident_on", host.ref)
@@ -312,16 +329,20 @@ func (s *Server) addTemplates() {
 	s.putVM(VMSpec{Name: "golden-image", Description: "made of a VM", Template: true})
 }
 
-// addDemoVMs spreads VMs over power states and hosts: of ten, six run, two are halted, one is paused and
-// one suspended. Every twentieth has a snapshot.
+// addDemoVMs spreads VMs over power states, and what is up evenly over the hosts: of ten, six run, two are
+// halted, one is paused and one suspended. Every twentieth has a snapshot.
 func (s *Server) addDemoVMs(n, hosts int) {
 	states := []string{"Running", "Running", "Halted", "Running", "Paused", "Running", "Suspended", "Running", "Halted", "Running"}
+	up := 0
 	for i := range n {
 		role := []string{"web", "db", "batch"}[i%3]
 		vm := s.putVM(VMSpec{
-			Name: fmt.Sprintf("%s-%02d", role, i+1), PowerState: states[i%len(states)], Host: i % hosts,
+			Name: fmt.Sprintf("%s-%02d", role, i+1), PowerState: states[i%len(states)], Host: up % hosts,
 			Tags: []string{role}, Memory: gib * int64(1+i%2), VCPUs: int64(1 + i%4), OtherConfig: map[string]string{"owner": "demo"},
 		})
+		if vm.str("resident_on") != nullRef {
+			up++
+		}
 		if i%20 == 2 {
 			s.putVM(VMSpec{SnapshotOf: vm.uuid(), Name: vm.str("name_label") + " before upgrade"})
 		}

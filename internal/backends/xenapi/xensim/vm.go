@@ -30,24 +30,47 @@ func overheadOf(vm *object) int64 {
 
 func (s *Server) refreshOverhead(o *object) {
 	s.db.set(o, "memory_overhead", overheadOf(o))
+	s.memoryChanged(o)
 }
 
-// freeMemory of a host: all but its own, that of its VMs, and that of those on their way to it.
-func (s *Server) freeMemory(host *object) int64 {
-	free := int64(0)
-	if m := s.db.find("host_metrics", host.str("metrics")); m != nil {
-		free = m.num("memory_total")
-	}
-	free -= host.num("memory_overhead")
-	for _, ref := range host.strs("resident_VMs") {
-		if vm := s.db.find("VM", ref); vm != nil {
-			free -= neededMemory(vm)
+// freeMemory of a host is what it can still promise: its VMs may grow to what they need.
+func (s *Server) freeMemory(host *object) int64 { return s.memoryLeft(host, neededMemory) }
+
+// memoryFree is what nothing on the host takes at the moment.
+func (s *Server) memoryFree(metrics *object) int64 {
+	for _, host := range s.db.tables["host"].byRef {
+		if host.str("metrics") == metrics.ref {
+			return max(0, s.memoryLeft(host, takenMemory))
 		}
 	}
-	return free
+	return 0
+}
+
+// memoryLeft is the host's memory without its own part and that of its VMs, the control domain among them.
+func (s *Server) memoryLeft(host *object, part func(vm *object) int64) int64 {
+	left := int64(0)
+	if m := s.db.find("host_metrics", host.str("metrics")); m != nil {
+		left = m.num("memory_total")
+	}
+	left -= host.num("memory_overhead")
+	for _, ref := range host.strs("resident_VMs") {
+		if vm := s.db.find("VM", ref); vm != nil {
+			left -= part(vm)
+		}
+	}
+	return left
 }
 
 func neededMemory(vm *object) int64 { return vm.num("memory_static_max") + vm.num("memory_overhead") }
+
+func takenMemory(vm *object) int64 { return vm.num("memory_target") + vm.num("memory_overhead") }
+
+// memoryChanged marks the metrics of the VM's host as changed, whose memory_free is worked out when it is read.
+func (s *Server) memoryChanged(vm *object) {
+	if host := s.db.find("host", vm.str("resident_on")); host != nil {
+		s.db.mark(s.db.find("host_metrics", host.str("metrics")))
+	}
+}
 
 func (s *Server) checkHost(vm, host *object) *Failure {
 	m := s.db.find("host_metrics", host.str("metrics"))
@@ -118,6 +141,7 @@ func (s *Server) bringUp(vm *object, host string, state string) {
 	db.set(vm, "scheduled_to_be_resident_on", nullRef)
 	db.set(vm, "domid", s.domains)
 	db.set(vm, "memory_target", vm.num("memory_dynamic_max"))
+	s.memoryChanged(vm)
 	db.set(vm, "last_boot_CPU_flags", s.guest.cpu)
 	if vm.str("domain_type") != "pv" {
 		db.set(vm, "platform", vm.fields("platform").with("device-model", "qemu-upstream-compat"))
@@ -188,6 +212,7 @@ baseboard-location-in-chassis= enclosure-asset-tag= hp-rombios= oem-1=Xen oem-2=
 // consoles too.
 func (s *Server) takeDown(vm *object, state string) {
 	db := s.db
+	s.memoryChanged(vm)
 	db.set(vm, "power_state", state)
 	db.set(vm, "resident_on", nullRef)
 	db.set(vm, "domid", int64(-1))
@@ -375,7 +400,9 @@ func poolMigrate(c *call) (any, *Failure) {
 
 func (s *Server) moveTo(vm, host *object) {
 	s.domains++
+	s.memoryChanged(vm)
 	s.db.set(vm, "resident_on", host.ref)
+	s.memoryChanged(vm)
 	s.db.set(vm, "scheduled_to_be_resident_on", nullRef)
 	s.db.set(vm, "domid", s.domains)
 	for _, ref := range vm.strs("consoles") {

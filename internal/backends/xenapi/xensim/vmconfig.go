@@ -75,6 +75,7 @@ func (c *call) setMemory(m memory) (any, *Failure) {
 // balloon sets how much memory the guest shall have, and gives it to a running one at once.
 func (s *Server) balloon(o *object, target int64) {
 	s.db.set(o, "memory_target", target)
+	s.memoryChanged(o)
 	if o.powerState() != "Running" {
 		return
 	}

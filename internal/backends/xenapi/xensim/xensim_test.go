@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -222,6 +223,89 @@ func TestDevicesFollowTheVM(t *testing.T) {
 	c.must("VM.destroy", ref)
 	if now := len(c.strings("VDI.get_all")); now != disks {
 		t.Errorf("destroy took disks with it: %d, before %d (%s)", now, disks, disk)
+	}
+}
+
+// memoryFree is the memory_free of each host, the coordinator first, and what each has in all.
+func (c *client) memoryFree(s *Server) (free []int64, total int64) {
+	for _, uuid := range s.Hosts() {
+		metrics := c.must("host.get_metrics", c.must("host.get_by_uuid", uuid).(string)).(string)
+		rec := c.must("host_metrics.get_record", metrics).(record)
+		if one := c.must("host_metrics.get_memory_free", metrics); one != rec.text("memory_free") {
+			c.t.Errorf("get_memory_free gives %v, the record %s", one, rec.text("memory_free"))
+		}
+		free = append(free, number(c.t, rec.text("memory_free")))
+		total = number(c.t, rec.text("memory_total"))
+	}
+	return free, total
+}
+
+func number(t *testing.T, text string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestMemoryFree(t *testing.T) {
+	s := pool(t, Config{})
+	c := login(t, s, "root")
+	idle, total := c.memoryFree(s)
+	for i, free := range idle {
+		if dom0 := total - ownMemory - free; dom0 < ownMemory || dom0 > ownMemory+gib {
+			t.Errorf("host %d: %d of %d are free, its control domain takes %d", i, free, total, dom0)
+		}
+	}
+	vm := c.vm(s.PutVM(VMSpec{Memory: 8 * gib}))
+	overhead := number(t, c.must("VM.get_memory_overhead", vm).(string))
+	hosts := s.Hosts()
+	first, second := c.must("host.get_by_uuid", hosts[0]).(string), c.must("host.get_by_uuid", hosts[1]).(string)
+	up := 8*gib + overhead
+	for _, step := range []struct {
+		method string
+		args   []any
+		taken  [2]int64 // of each host
+	}{
+		{"VM.start_on", []any{first, false, false}, [2]int64{up, 0}},
+		{"VM.pause", nil, [2]int64{up, 0}},
+		{"VM.unpause", nil, [2]int64{up, 0}},
+		{"VM.set_memory_dynamic_range", []any{strconv.FormatInt(4*gib, 10), strconv.FormatInt(6*gib, 10)}, [2]int64{up - 2*gib, 0}},
+		{"VM.pool_migrate", []any{second, record{{"live", "true"}}}, [2]int64{0, up - 2*gib}},
+		{"VM.suspend", nil, [2]int64{}},
+		{"VM.resume_on", []any{first, false, false}, [2]int64{up - 2*gib, 0}},
+		{"VM.hard_reboot", nil, [2]int64{up - 2*gib, 0}},
+		{"VM.hard_shutdown", nil, [2]int64{}},
+		{"VM.destroy", nil, [2]int64{}},
+	} {
+		token := c.must("event.from", []string{"host_metrics"}, "", 0.0).(record).text("token")
+		c.must(step.method, append([]any{vm}, step.args...)...)
+		free, _ := c.memoryFree(s)
+		for i := range free {
+			if got := idle[i] - free[i]; got != step.taken[i] {
+				t.Errorf("after %s, %d are taken of host %d, want %d", step.method, got, i, step.taken[i])
+			}
+		}
+		told := len(eventsOf(c.must("event.from", []string{"host_metrics"}, token, 0.0).(record))) > 0
+		if want := !slices.Contains([]string{"VM.pause", "VM.unpause", "VM.destroy"}, step.method); told != want {
+			t.Errorf("after %s, an event of host_metrics: %t, want %t", step.method, told, want)
+		}
+	}
+}
+
+// The demo's hosts are neither empty nor full, however many VMs and hosts there are.
+func TestDemoHostsHaveRoom(t *testing.T) {
+	for _, hosts := range []int{1, 2, 3} {
+		for _, vms := range []int{1, 3, 7, 10, 24, 50, 100, 333, 1000} {
+			s := pool(t, Config{Hosts: hosts, VMs: vms})
+			free, total := login(t, s, "root").memoryFree(s)
+			for i, free := range free {
+				if percent := 100 * (total - free) / total; percent < 20 || percent > 80 {
+					t.Errorf("%d VMs, host %d of %d: %d %% of %d GiB are taken", vms, i+1, hosts, percent, total/gib)
+				}
+			}
+		}
 	}
 }
 

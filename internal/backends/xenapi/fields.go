@@ -72,7 +72,7 @@ var vmRows = []row{
 	inBasic("runtime.lastBootCpuFlags", "last_boot_CPU_flags", vmDict(func(m *model) *map[string]string { return &m.runtime().LastBootCPUFlags })),
 	inBasic("annotations", "other_config", vmDict(func(m *model) *map[string]string { return &m.vm.Annotations })),
 	inBasic("xenapi.userVersion", "user_version", vmNumber(func(m *model) **int64 { return &m.xenapi().UserVersion })),
-	inBasic("xenapi.suspendDisk", "suspend_VDI VDI.uuid", vmRef("VDI", func(m *model) **backends.ID { return &m.xenapi().SuspendDisk })),
+	inFull("xenapi.suspendDisk", "suspend_VDI VDI.uuid", vmRef("VDI", func(m *model) **backends.ID { return &m.xenapi().SuspendDisk })),
 	inBasic("xenapi.pciBus", "PCI_bus", vmSetting(func(m *model) **string { return &m.xenapi().PCIBus })),
 	inBasic("xenapi.recommendations", "recommendations", vmSetting(func(m *model) **string { return &m.xenapi().Recommendations })),
 	inBasic("xenapi.tags", "tags", vmWords(func(m *model) *[]string { return &m.xenapi().Tags })),

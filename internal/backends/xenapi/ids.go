@@ -89,6 +89,20 @@ func (r *refs) learn(o object, ref string) {
 	r.objects[ref], r.refs[o] = o, ref
 }
 
+// maxListed is how many references lists leave in memory: however long one is, it takes no more. A verb
+// on a VM beyond that costs one look-up.
+const maxListed = 1 << 14
+
+// learnListed is learnVM for a VM of a list.
+func (r *refs) learnListed(ref, uuid []byte) {
+	r.mu.RLock()
+	full := len(r.objects) >= maxListed
+	r.mu.RUnlock()
+	if !full {
+		r.learnVM(ref, uuid)
+	}
+}
+
 // learnVM is learn for a VM, and costs nothing when it is known.
 func (r *refs) learnVM(ref, uuid []byte) {
 	r.mu.RLock()

@@ -72,7 +72,7 @@ func (r *vmReader) next(ctx context.Context, damaged error) (*backends.VM, error
 		return nil, r.spoilt(damage{damaged})
 	}
 	if uuid, err := r.uuid(); err == nil {
-		r.d.refs.learnVM(r.rec.Name, uuid)
+		r.d.refs.learnListed(r.rec.Name, uuid)
 	}
 	vm, err := r.read(ctx)
 	if err != nil {

@@ -39,9 +39,9 @@ clients: ## Make the clients for Go and TypeScript from the contract, where the 
 	tools/need.sh go node npm
 	tools/clients/make.sh
 
-bench: build ## Measure: the gateway against direct calls, 1,000 listeners, the hot pieces (about 4 min)
+bench: build ## Measure: the gateway against direct calls, lists, 1,000 listeners, the hot pieces (about 7 min)
 	go test ./internal/bench -run '^$$' -bench . -timeout 15m $(BENCHFLAGS) -gateway '$(CURDIR)/bin/gateway'
-	go test -run '^$$' -bench . ./internal/backends/wire ./internal/backends/opennebula ./internal/feed
+	go test -run '^$$' -bench . ./internal/backends/... ./internal/feed
 
 lint: ## Read the Go code with golangci-lint
 	go run $(LINTER) run

@@ -131,7 +131,7 @@ func TestCompression(t *testing.T) {
 	}
 	tests := map[string]string{ // what is accepted, and what comes
 		"gzip": "gzip", "zstd": "zstd", "gzip, zstd": "zstd", "gzip, deflate, br, zstd": "zstd", "GZip": "gzip",
-		"zstd;q=0.5, gzip": "gzip", "gzip;q=0, zstd;q=0": "", "identity": "", "*": "zstd", "*;q=0": "", "gzip;q=0, *": "zstd",
+		"zstd;q=0.5, gzip": "gzip", "gzip;q=0, zstd;q=0": "", "identity": "", "*": "gzip", "*;q=0": "", "gzip;q=0, *": "", "*, zstd": "zstd",
 		"identity, gzip;q=0.5": "", "identity;q=0.5, gzip": "gzip", "identity;q=0, gzip;q=0.1": "gzip", "br": "", "deflate;q=1, *;q=0": "",
 		"gzip;q=2": "", ";;,=": "",
 	}

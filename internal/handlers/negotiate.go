@@ -44,12 +44,16 @@ func (a *API) compressed(next http.Handler) http.Handler {
 }
 
 // coding is the one that Accept-Encoding likes best (RFC 9110, 12.5.3): of equal ones the smallest
-// reply. When nothing will do it is identity all the same, which is better than nothing.
+// reply, but zstd only where it is named: who takes anything may be older than it. When
+// nothing will do it is identity all the same, which is better than nothing.
 func coding(header http.Header) string {
 	best, most := codingIdentity, 0.0
 	for _, name := range []string{codingZstd, codingGzip, codingIdentity} {
 		weight, as := weightOf(header["Accept-Encoding"], name, "*")
-		if as == "" && name == codingIdentity {
+		switch {
+		case name == codingZstd && as != codingZstd:
+			continue
+		case as == "" && name == codingIdentity:
 			weight = 0.0001 // not excluded, but less than what is named
 		}
 		if weight > most {

@@ -193,6 +193,21 @@ func (c *cloud) follow(ctx context.Context, t *testing.T, f *feed.Feed, s backen
 	return &follower{listener: l, states: c.truth(t, s), seen: map[string]int{}}
 }
 
+// awaitKnown waits until the feed has seen the VM: one that goes before the first poll after it came is
+// never told of.
+func (c *cloud) awaitKnown(ctx context.Context, t *testing.T, f *feed.Feed, native string) {
+	t.Helper()
+	for {
+		changed := f.Changed()
+		if mirror, ok := f.Mirror(); ok {
+			if _, known := mirror.Get(backends.ID{Backend: c.Name, Native: native}); known {
+				return
+			}
+		}
+		receive(ctx, t, changed)
+	}
+}
+
 // until applies events up to and with the first of which enough is true.
 func (f *follower) until(enough func(feed.Event) bool) {
 	f.t.Helper()
@@ -409,6 +424,7 @@ func TestOpenNebulaGoesAndComesBack(t *testing.T) {
 	lease := feeds.Acquire(c.Backend, owner, s)
 	kept, gone := c.put(), c.put()
 	f := c.follow(ctx, t, lease.Feed(), s)
+	c.awaitKnown(ctx, t, lease.Feed(), gone)
 	sim.Close()
 	f.until(ofType(feed.BackendDown))
 	c.put()
@@ -430,6 +446,7 @@ func TestXapiRestarts(t *testing.T) {
 	lease := feeds.Acquire(c.Backend, owner, s)
 	kept, gone := c.put(), c.put()
 	f := c.follow(ctx, t, lease.Feed(), s)
+	c.awaitKnown(ctx, t, lease.Feed(), gone)
 	sim.Restart()
 	receive(ctx, t, lease.Feed().Ended())
 	c.put()

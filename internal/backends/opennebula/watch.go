@@ -24,9 +24,10 @@ var _ backends.Watcher = (*Driver)(nil)
 
 // Watch polls: OpenNebula tells nobody what happens. A poll is one call for the abridged list, and
 // only a VM whose part of the answer differs from that of the poll before is decoded and handed
-// over, samples or not. There are no tokens: each watch begins with a Complete batch. A deleted VM is
-// Gone; one that nobody can read is handed over once, as UNKNOWN, since it is there. A batch is as of
-// when its poll was sent; while there are VMs that are only asked for now and then, as of when they were.
+// over, samples or not. What came and went between two polls is not told of. There are no tokens: each
+// watch begins with a Complete batch. A deleted VM is Gone; one that nobody can read is handed over once,
+// as UNKNOWN, since it is there. A batch is as of when its poll was sent; while there are VMs that are only
+// asked for now and then, as of when they were.
 func (d *Driver) Watch(ctx context.Context, s backends.Session, _ string, emit func(backends.Batch) error) error {
 	r, err := d.detect(ctx, s)
 	if err != nil {

@@ -272,6 +272,8 @@ test('a backend that goes away is named, and its VMs stay as they were last seen
 
 test('the palette finds VMs, pages and actions, by keyboard alone', async t => {
   const page = await openPage(t, demo)
+  // What Enter takes is the option that is marked, and not just any that is shown.
+  const active = name => page.locator('[role=option][data-active-item]').getByText(name, { exact: true }).waitFor()
   await logIn(page, demo)
   await page.goto(`${demo.url}/ui/`)
   const [vm] = await api.find('backend=one AND state=RUNNING')
@@ -280,13 +282,13 @@ test('the palette finds VMs, pages and actions, by keyboard alone', async t => {
   await page.keyboard.press('Control+k')
   await page.getByRole('combobox', { name: 'Find or do' }).waitFor()
   await page.keyboard.type(vm.displayName)
-  await page.getByRole('option', { name: vm.displayName }).first().waitFor()
+  await active(vm.displayName)
   await page.keyboard.press('Enter')
   await page.getByRole('heading', { level: 1, name: vm.displayName }).waitFor()
   await page.keyboard.press('Control+k')
   await page.getByRole('combobox', { name: 'Find or do' }).waitFor()
   await page.keyboard.type('terminate')
-  await page.getByRole('option', { name: 'Terminate', exact: true }).waitFor()
+  await active('Terminate')
   await page.keyboard.press('Enter')
   await page.getByRole('dialog').getByLabel(/To go on/).waitFor()
 })

@@ -1,7 +1,7 @@
 // Ctrl-K: find a VM, go to a page, or do something with the VM that is shown.
 import * as Ariakit from '@ariakit/react'
 import { useQueryClient } from '@tanstack/react-query'
-import { useCallback, useDeferredValue, useEffect, useMemo, useRef, useState } from 'react'
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import { useLocation } from 'wouter'
 
 import { actionsOf } from './actions/catalog'
@@ -45,7 +45,7 @@ export function Palette({ open, setOpen }: { open: boolean; setOpen(open: boolea
 
 function Content({ close }: { close(): void }) {
   const [value, setValue] = useState('')
-  const groups = useEntries(useDeferredValue(value.trim().toLowerCase()), close)
+  const groups = useEntries(value.trim().toLowerCase(), close) // not deferred: Enter takes what is shown
   const found = groups.some(g => g.entries.length > 0)
   return (
     <Ariakit.ComboboxProvider open focusLoop includesBaseElement={false} setValue={setValue}>

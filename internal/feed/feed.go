@@ -34,7 +34,8 @@ type Feed struct {
 	held   int // the share of known in all that feeds may know
 	needs  int // how many VMs there were when they did not fit
 
-	mirror atomic.Pointer[Snapshot] // of known, while a watch goes on that has told how old it is
+	mirror  atomic.Pointer[Snapshot] // of known, while a watch goes on that has told how old it is
+	current atomic.Pointer[fleet]    // known, once it is whole, also while the backend is down
 
 	mu          sync.Mutex
 	log         eventLog
@@ -45,6 +46,7 @@ type Feed struct {
 	users       int
 	idle        chan struct{} // closed when there is a user again
 	subscribers []*func(backends.Batch)
+	shown       sightings
 }
 
 // leased is a session and how many leases were made with it.
@@ -67,6 +69,8 @@ func (f *Feed) inherit(old *Feed) {
 	defer old.mu.Unlock()
 	f.epoch, f.ready, f.down, f.log = old.epoch, old.ready, old.down, old.log.clone()
 	f.known, f.whole, f.token, f.held = old.known, old.whole, old.token, old.held
+	f.current.Store(old.current.Load())
+	f.shown, old.shown = old.shown, sightings{}
 	old.known, old.held = fleet{}, 0
 	close(old.inherited)
 }

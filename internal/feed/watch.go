@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"vmgateway/internal/backends"
@@ -109,6 +110,11 @@ func (f *Feed) take(b backends.Batch) error {
 	if b.Complete && !f.whole {
 		f.becomeWhole()
 	}
+	if f.whole {
+		f.current.Store(&known)
+		gone, changed := f.missed(b.AsOf, events)
+		events = slices.Concat(gone, events, changed)
+	}
 	if f.goUp() {
 		f.cfg.Health(f.backend.Name, nil)
 		events = append(events, newUpEvent(f.backend.Name))
@@ -136,6 +142,7 @@ func (f *Feed) reflect(b backends.Batch) {
 func (f *Feed) forget(needs int) {
 	f.cfg.room.resize(f.held, 0)
 	f.known, f.whole, f.token, f.held, f.needs = fleet{}, false, "", 0, needs
+	f.current.Store(nil)
 }
 
 // becomeWhole makes everybody who has a position from before read anew: whether their lists are
@@ -144,13 +151,19 @@ func (f *Feed) becomeWhole() {
 	f.whole = true
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.log.restart()
-	f.wake()
+	f.restart()
 	select {
 	case <-f.ready:
 	default:
 		close(f.ready)
 	}
+}
+
+// restart makes every position so far too old. f is locked.
+func (f *Feed) restart() {
+	f.shown = sightings{}
+	f.log.restart()
+	f.wake()
 }
 
 // compare gives what is known after a batch, and tells what differs and which VMs are gone.

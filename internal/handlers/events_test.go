@@ -4,15 +4,18 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/opennebula/onesim"
+	"vmgateway/internal/backends/xenapi/xensim"
 )
 
 // event is one server-sent event.
@@ -244,6 +247,97 @@ func TestEventsResume(t *testing.T) {
 	w.want(w.do("GET", "/events?vm=frob", token, nil), 400, "INVALID_ARGUMENT")
 	w.want(w.do("GET", "/events?backend=nowhere", token, nil), 400, "INVALID_ARGUMENT")
 	w.want(w.do("GET", "/events", "", nil), 401, "UNAUTHENTICATED")
+}
+
+// TestWhatWasReadIsPutRight reads what no watcher sees: it is there only while none can look.
+func TestWhatWasReadIsPutRight(t *testing.T) {
+	for _, b := range []struct {
+		name      string
+		away      func(*world)
+		back      func(*world)
+		transient func(w *world, native string) (restore func())
+	}{
+		{
+			"one",
+			func(w *world) { w.one.Inject(onesim.Fault{Method: "one.vmpool.info", Status: 502, Times: -1}) },
+			func(w *world) { w.one.ClearFaults() },
+			func(w *world, native string) func() {
+				n, err := strconv.Atoi(native)
+				set := func(s onesim.State, l onesim.LCM) {
+					if err = errors.Join(err, w.one.SetState(n, s, l)); err != nil {
+						w.t.Fatal(err)
+					}
+				}
+				set(onesim.Active, onesim.Hotplug)
+				return func() { set(onesim.Active, onesim.Running) }
+			},
+		},
+		{
+			"xen",
+			func(w *world) { w.xen.Inject(xensim.Fault{Method: "event.from", Status: 502, Times: -1}) },
+			func(w *world) { w.xen.ClearFaults() },
+			func(w *world, native string) func() {
+				w.xen.SetState(native, "Suspended")
+				return func() { w.xen.SetState(native, "Running") }
+			},
+		},
+	} {
+		t.Run(b.name, func(t *testing.T) {
+			w := newWorld(t, options{vms: 3})
+			token := w.login(b.name)
+			vm := w.putVM(b.name, backends.StateRunning)
+			f := w.follow(token, "")
+			w.do("PATCH", "/vms/"+vm, token, map[string]any{"displayName": "known"})
+			f.await(named("known"))
+
+			b.away(w)
+			f.await(func(e event) bool { return e.kind == "backend.down" })
+			restore := b.transient(w, strings.TrimPrefix(vm, b.name+"."))
+			if r := w.do("GET", "/vms/"+vm, token, nil); r.str("state") == "RUNNING" {
+				t.Fatalf("it does not show in %s", r.text)
+			}
+			restore()
+			w.clock.Advance(time.Second)
+			b.back(w)
+			_, seen := f.await(func(e event) bool { return e.kind == "backend.up" })
+			if !slices.ContainsFunc(seen, func(e event) bool {
+				told, _ := e.data["vm"].(map[string]any)
+				return isAbout("vm.changed", vm)(e) && told["state"] == "RUNNING"
+			}) {
+				t.Errorf("nobody was told that it runs: %v", seen)
+			}
+		})
+	}
+}
+
+// TestAVMThatOnlyAListSawIsToldGone: it goes before the watcher can look.
+func TestAVMThatOnlyAListSawIsToldGone(t *testing.T) {
+	for name, list := range map[string]func(*world, string) []string{
+		"page":   func(w *world, token string) []string { ids, _ := w.page(token, ""); return ids },
+		"stream": func(w *world, token string) []string { ids, _ := w.stream(token, "").rest(); return ids },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, options{vms: 3})
+			token := w.login("xen")
+			f := w.follow(token, "")
+			w.xen.Inject(xensim.Fault{Method: "event.from", Status: 502, Times: -1})
+			w.putVM("xen", backends.StateStopped) // it waits for something to happen
+			f.await(func(e event) bool { return e.kind == "backend.down" })
+			vm := w.putVM("xen", backends.StateStopped)
+			if ids := list(w, token); !slices.Contains(ids, vm) {
+				t.Fatalf("it is not in %q", ids)
+			}
+			if r := w.do("DELETE", "/vms/"+vm, token, nil); r.str("state") != "SUCCEEDED" {
+				t.Fatal(r.text)
+			}
+			w.clock.Advance(time.Second)
+			w.xen.ClearFaults()
+			_, seen := f.await(func(e event) bool { return e.kind == "backend.up" })
+			if !slices.ContainsFunc(seen, isAbout("vm.deleted", vm)) {
+				t.Errorf("nobody was told that it is gone: %v", seen)
+			}
+		})
+	}
 }
 
 // TestEventsOfOthers: a login is told only of what it may see.

@@ -156,7 +156,11 @@ func (a *API) listVMs(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	page, err := gather(r, a, p, v.read)
+	page, err := gather(r, a, p, func(ctx context.Context, src source) reading[backends.VM] {
+		from := v.read(ctx, src)
+		from.items = a.noted(v, src, from.items)
+		return from
+	})
 	if err != nil {
 		return reply{}, err
 	}

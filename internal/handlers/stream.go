@@ -72,7 +72,7 @@ func (a *API) writeLines(w http.ResponseWriter, r *http.Request, v *vmPlan) {
 		}
 		sources.Go(func() {
 			defer a.surviveSource(r, func(err error) { outcomes[i].lost = err })
-			counts[i] = a.putLines(lines, v, &outcomes[i], v.all(ctx, src))
+			counts[i] = a.putLines(lines, v, &outcomes[i], a.noted(v, src, v.all(ctx, src)))
 		})
 	}
 	ended := make(chan struct{})

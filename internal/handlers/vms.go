@@ -87,7 +87,11 @@ func (a *API) readVM(r *http.Request, t target, view backends.View) (*backends.V
 		}
 	}
 	vm, err := joinRead(r.Context(), &a.reads, t.key("vm "+string(view)), func(ctx context.Context) (*backends.VM, error) {
-		return t.backend.VM(ctx, t.session, t.id, view)
+		vm, err := t.backend.VM(ctx, t.session, t.id, view)
+		if err == nil {
+			a.note(t.login.Owner(), vm)
+		}
+		return vm, err
 	})
 	return vm, nil, err
 }
@@ -162,6 +166,7 @@ func (a *API) updateVM(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, a.elsewhere(err, has)
 	}
+	a.note(t.login.Owner(), vm)
 	return vmReply(http.StatusOK, vm), nil
 }
 
@@ -244,6 +249,7 @@ func (a *API) do(r *http.Request, parameter string, v backends.Verb, args backen
 	case *backends.Operation:
 		return a.accepted(r, t, value)
 	case *backends.VM:
+		a.note(t.login.Owner(), value)
 		return vmReply(http.StatusOK, value), nil
 	case *backends.Check:
 		return reply{status: http.StatusOK, body: value}, nil

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"testing"
+	"time"
 
 	"vmgateway/internal/backends/opennebula/onesim"
 	"vmgateway/internal/backends/xenapi/xensim"
@@ -47,8 +48,12 @@ type account struct{ URL, Username, Password string }
 // counts is how often each method was called.
 type counts struct{ One, Xen map[string]int }
 
-// fleets is how many VMs each simulator has.
-type fleets struct{ One, Xen int }
+// fleets is how many VMs each simulator has, and how long it thinks before the first byte of their list:
+// for all of them together.
+type fleets struct {
+	One, Xen           int
+	OneTakes, XenTakes time.Duration
+}
 
 // simulate runs both simulators, with the fleets that it is told.
 func simulate(in io.Reader, out io.Writer) error {
@@ -66,6 +71,12 @@ func simulate(in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer xen.Close()
+	if n.OneTakes > 0 {
+		one.Inject(onesim.Fault{Method: oneFull.method, Each: n.OneTakes / time.Duration(n.One), Times: -1})
+	}
+	if n.XenTakes > 0 {
+		xen.Inject(xensim.Fault{Method: xenList.method, Delay: n.XenTakes, Times: -1})
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /calls", func(w http.ResponseWriter, _ *http.Request) {
 		json.NewEncoder(w).Encode(counts{one.CallCounts(), xen.CallCounts()})

@@ -36,7 +36,7 @@ type world struct {
 // newWorld starts everything; env is further environment of the gateway's.
 func newWorld(b *testing.B, env ...string) *world {
 	b.Helper()
-	return newWorldOf(b, fleets{fleet, fleet}, env...)
+	return newWorldOf(b, fleets{One: fleet, Xen: fleet}, env...)
 }
 
 func newWorldOf(b *testing.B, n fleets, env ...string) *world {

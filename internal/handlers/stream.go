@@ -13,7 +13,7 @@ import (
 const (
 	// batchBytes and batchEvery are when the lines that have come together are sent: the first at once,
 	// then so many bytes, or what there is after so long.
-	batchBytes = 32 << 10
+	batchBytes = 128 << 10
 	batchEvery = 20 * time.Millisecond
 	// pendingBytes bounds the lines that wait for a client; then its backends wait as well.
 	pendingBytes = 256 << 10

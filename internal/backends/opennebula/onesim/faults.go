@@ -14,6 +14,7 @@ type Fault struct {
 	Method string        // such as "one.vm.action"; "" is any method
 	Times  int           // how many calls; 0 is one, negative is all
 	Delay  time.Duration // real time before the answer, ended early by Close
+	Each   time.Duration // likewise, for each VM in the answer
 
 	Hold   <-chan struct{} // once HoldAt bytes of the reply are sent, wait until this is closed, or the server is
 	HoldAt int
@@ -162,11 +163,11 @@ func insert(p part, text string, more part) part {
 }
 
 // wait is real time: what it holds up is a real client.
-func (s *Server) wait(f *Fault) {
-	if f.Delay <= 0 {
+func (s *Server) wait(d time.Duration) {
+	if d <= 0 {
 		return
 	}
-	t := time.NewTimer(f.Delay)
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:

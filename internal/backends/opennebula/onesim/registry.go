@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Error codes. Source: OpenNebula include/Request.h, ErrorCode.
@@ -92,13 +93,16 @@ func (s *Server) answer(body []byte) reply {
 	f := s.take(r.method)
 	out, replaced := reply{}, false
 	if f != nil {
-		s.wait(f)
+		s.wait(f.Delay)
 		out, replaced = f.instead(s, r.method)
 	}
 	if !replaced {
 		v := s.dispatch(r)
-		if d, ok := documentIn(v); ok && f != nil && f.List != nil {
-			f.List.apply(d)
+		if d, ok := documentIn(v); ok && f != nil {
+			s.wait(f.Each * time.Duration(len(d.entries)))
+			if f.List != nil {
+				f.List.apply(d)
+			}
 		}
 		out = xmlReply(encodeReply(v))
 	}

@@ -67,10 +67,12 @@ var rooms = map[string]room{
 	},
 	"internal/backends/wire/scan": {},
 	"internal/backends/opennebula": {
-		ours: []string{"internal/backends", "internal/backends/wire", "internal/backends/wire/scan"},
+		ours:   []string{"internal/backends", "internal/backends/wire", "internal/backends/wire/scan"},
+		theirs: []string{"golang.org/x/sync"},
 	},
 	"internal/backends/xenapi": {
-		ours: []string{"internal/backends", "internal/backends/wire", "internal/backends/wire/scan"},
+		ours:   []string{"internal/backends", "internal/backends/wire", "internal/backends/wire/scan"},
+		theirs: []string{"golang.org/x/sync"},
 	},
 	// A simulator shares no code with its driver, so that neither repeats a misreading of the other.
 	"internal/backends/opennebula/onesim": {},

@@ -62,6 +62,26 @@ type Ranger interface {
 	VMsAfter(ctx context.Context, s Session, q Query, after string) iter.Seq2[*VM, error]
 }
 
+// Chooser is a Driver that can wait with what is dear of a VM until it is known which VMs are wanted.
+type Chooser interface {
+	// Choose is a list of what q asks for, to choose from by these members alone. It is nil where that
+	// would save nothing: VMs reads q as cheaply, or the members are dear themselves.
+	Choose(ctx context.Context, s Session, q Query, members []string) *Choice
+}
+
+// Choice is a list to choose from.
+type Choice struct {
+	// VMs is what Driver.VMs gives, of each VM no more than it takes to choose. A VM is the caller's only
+	// until the next one is asked for.
+	VMs iter.Seq2[*VM, error]
+	// Keep gives the last VM of VMs for good.
+	Keep func(*VM) *VM
+	// Whole reads some that were kept as the query wants them: for each, in this order, the VM, an
+	// *Undecodable, or nil when it has gone meanwhile. Any other error is the last. What it gives may have
+	// changed since, and is the caller's.
+	Whole func(kept []*VM) iter.Seq2[*VM, error]
+}
+
 // Planner is a Driver that says what a change would do, without doing it.
 type Planner interface {
 	PlanDo(ctx context.Context, s Session, v Verb, id ID, a Args) (*Plan, error)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,6 +25,9 @@ type reading[T any] struct {
 	sorted bool
 	// keep gives an item that outlives the next one; nil when each does so by itself.
 	keep func(*T) *T
+	// whole reads what is shown of items to choose from: see [backends.Choice]. nil when the items are
+	// what is shown.
+	whole func([]*T) iter.Seq2[*T, error]
 }
 
 // outcome is what became of reading one source.
@@ -55,6 +59,8 @@ func (u *undecodables) add(bad *backends.Undecodable) {
 type part[T any] struct {
 	outcome
 	items []*T
+	// shown is what the page shows for an item that was to choose from: nil for one that it cannot show.
+	shown map[*T]*T
 }
 
 // page is the items that a page shows, where the next one begins, and what became of the sources.
@@ -67,6 +73,7 @@ type page[T any] struct {
 // gather reads the sources of a page, as many as it takes to fill it.
 func gather[T any](r *http.Request, a *API, p *listPlan, read func(context.Context, source) reading[T]) (*page[T], error) {
 	var got page[T]
+	shown := make(map[*T]*T)
 	for _, round := range p.rounds() {
 		parts, err := gatherRound(r, a, p, round, read)
 		if err != nil {
@@ -74,6 +81,7 @@ func gather[T any](r *http.Request, a *API, p *listPlan, read func(context.Conte
 		}
 		for _, one := range parts {
 			got.items = append(got.items, one.items...)
+			maps.Copy(shown, one.shown)
 			got.outcomes = append(got.outcomes, one.outcome)
 		}
 		if len(got.items) > p.size {
@@ -93,7 +101,18 @@ func gather[T any](r *http.Request, a *API, p *listPlan, read func(context.Conte
 			return nil, err
 		}
 	}
+	got.items = showing(got.items, shown)
 	return &got, r.Context().Err()
+}
+
+// showing puts what is shown in the place of the items that were chosen for it.
+func showing[T any](items []*T, shown map[*T]*T) []*T {
+	for i, item := range items {
+		if one, chosen := shown[item]; chosen {
+			items[i] = one
+		}
+	}
+	return slices.DeleteFunc(items, func(item *T) bool { return item == nil })
 }
 
 // gatherRound reads sources at once.
@@ -145,7 +164,41 @@ func readPart[T any](a *API, p *listPlan, src source, from reading[T]) (*part[T]
 		}
 	}
 	got.items = first.items
-	return got, nil
+	if from.whole == nil {
+		return got, nil
+	}
+	return got, got.complete(a, p, from.whole)
+}
+
+// complete reads what the page may show of the items that were chosen. One that is no longer what the
+// filter asks for is not shown; it keeps its place, so that the next page begins behind it all the same.
+func (got *part[T]) complete(a *API, p *listPlan, whole func([]*T) iter.Seq2[*T, error]) error {
+	chosen := got.items[:min(len(got.items), p.size)]
+	got.shown = make(map[*T]*T, len(chosen))
+	for _, item := range chosen {
+		got.shown[item] = nil
+	}
+	i := -1
+	for item, err := range whole(chosen) {
+		i++
+		if err != nil {
+			if got.failed(a, err) {
+				break
+			}
+			continue
+		}
+		if item == nil {
+			continue // it has gone
+		}
+		match, err := p.filter.Match(item)
+		if err != nil {
+			return queryError("filter", err)
+		}
+		if match {
+			got.shown[chosen[i]] = item
+		}
+	}
+	return nil
 }
 
 // failed notes an error of a sequence, and reports whether it is the last of it.

@@ -69,22 +69,27 @@ func (a *API) planVMs(r *http.Request, p *listPlan) (*vmPlan, error) {
 
 // members is what of each VM is looked at; nil is all that the view has.
 func (v *vmPlan) members() []string {
-	members := []string{}
-	looks := []func() []string{v.filter.Members, v.order.Members}
-	if !v.shape.bare {
-		if v.mask == nil {
-			return nil
-		}
-		looks = append(looks, v.mask.Members)
+	chosenBy := v.chosenBy()
+	switch {
+	case v.shape.bare || chosenBy == nil:
+		return chosenBy
+	case v.mask == nil:
+		return nil
 	}
-	for _, look := range looks {
-		some := look()
-		if some == nil {
-			return nil
-		}
-		members = append(members, some...)
+	shown := v.mask.Members()
+	if shown == nil {
+		return nil
 	}
-	return members
+	return append(chosenBy, shown...)
+}
+
+// chosenBy is what of each VM decides whether, and where, it is in the list; nil is anything.
+func (v *vmPlan) chosenBy() []string {
+	filter, order := v.filter.Members(), v.order.Members()
+	if filter == nil || order == nil {
+		return nil
+	}
+	return append(filter, order...)
 }
 
 // askOf is the query for one backend.
@@ -95,7 +100,7 @@ func (v *vmPlan) askOf(src source) backends.Query {
 }
 
 // read begins to read a source for a page: what its watcher knows, the backend from the page's start
-// on, or the backend as a whole.
+// on, what it takes to choose, or the backend as a whole.
 func (v *vmPlan) read(ctx context.Context, src source) reading[backends.VM] {
 	byID := v.order.ByID()
 	after := ""
@@ -109,6 +114,11 @@ func (v *vmPlan) read(ctx context.Context, src source) reading[backends.VM] {
 	case ok && byID && (after == "" || src.backend.Driver.CheckID(after)):
 		seq := ranger.VMsAfter(ctx, src.session, v.askOf(src), after)
 		return reading[backends.VM]{items: seq, sorted: true, keep: (*backends.VM).Clone}
+	}
+	if chooser, ok := src.backend.Driver.(backends.Chooser); ok {
+		if c := chooser.Choose(ctx, src.session, v.askOf(src), v.chosenBy()); c != nil {
+			return reading[backends.VM]{items: c.VMs, keep: c.Keep, whole: c.Whole}
+		}
 	}
 	return reading[backends.VM]{items: v.all(ctx, src), keep: (*backends.VM).Clone}
 }
@@ -159,6 +169,11 @@ func (a *API) listVMs(r *http.Request) (reply, error) {
 	page, err := gather(r, a, p, func(ctx context.Context, src source) reading[backends.VM] {
 		from := v.read(ctx, src)
 		from.items = a.noted(v, src, from.items)
+		if whole := from.whole; whole != nil {
+			from.whole = func(chosen []*backends.VM) iter.Seq2[*backends.VM, error] {
+				return a.noted(v, src, whole(chosen))
+			}
+		}
 		return from
 	})
 	if err != nil {

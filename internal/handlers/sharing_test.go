@@ -17,7 +17,7 @@ func TestSharedReads(t *testing.T) {
 	admin := w.login("one")
 	again := w.login("one")
 	alice := w.loginAs("", "one", "alice", "pw-of-alice")
-	for path, method := range map[string]string{"/vms?orderBy=displayName": "one.vmpool.info", "/vms/" + one: "one.vm.info", "/vms/" + one + "/disks": "one.vm.info", "/images": "one.imagepool.info"} {
+	for path, method := range map[string]string{"/vms?orderBy=displayName": "one.vmpool.info", "/vms?orderBy=displayName&view=FULL": "one.vmpool.info", "/vms/" + one: "one.vm.info", "/vms/" + one + "/disks": "one.vm.info", "/images": "one.imagepool.info"} {
 		t.Run(path, func(t *testing.T) {
 			w.do("GET", path, admin, nil)
 			release := make(chan struct{})

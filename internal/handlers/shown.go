@@ -16,7 +16,7 @@ func (a *API) noted(v *vmPlan, src source, vms iter.Seq2[*backends.VM, error]) i
 	return func(yield func(*backends.VM, error) bool) {
 		f, running := a.feeds.Running(src.owner)
 		for vm, err := range vms {
-			if running && err == nil {
+			if running && err == nil && vm != nil {
 				f.Shown(vm, listed)
 			}
 			if !yield(vm, err) {

@@ -14,6 +14,7 @@ type vmField struct {
 	unit    string
 	view    backends.View
 	decode  func(*decoder, source) // nil for what every VM has
+	leftOut bool                   // by abridged lists of some releases or all, though view is BASIC
 	parts   []backends.Field       // of a list's elements: their members and sources, below those of the row
 }
 
@@ -38,11 +39,11 @@ var vmFields = []vmField{
 	{members: "host.id host.displayName", sources: "HISTORY_RECORDS/HISTORY/ HISTORY_RECORDS/HISTORY/SEQ HISTORY_RECORDS/HISTORY/HID HISTORY_RECORDS/HISTORY/HOSTNAME STATE LCM_STATE",
 		view: basic, decode: (*decoder).host},
 	{members: "owner.user.id owner.user.displayName owner.group.id owner.group.displayName", sources: "UID UNAME GID GNAME", view: basic, decode: (*decoder).owner},
-	{members: "cpu.vcpus", sources: "TEMPLATE/VCPU", view: basic, decode: (*decoder).vcpus},
-	{members: "cpu.maxVcpus", sources: "TEMPLATE/VCPU_MAX", view: basic, decode: (*decoder).maxVCPUs},
+	{members: "cpu.vcpus", sources: "TEMPLATE/VCPU", view: basic, decode: (*decoder).vcpus, leftOut: true},
+	{members: "cpu.maxVcpus", sources: "TEMPLATE/VCPU_MAX", view: basic, decode: (*decoder).maxVCPUs, leftOut: true},
 	{members: "cpu.share", sources: "TEMPLATE/CPU", view: basic, decode: (*decoder).share},
 	{members: "memory.dynamicMaxBytes", sources: "TEMPLATE/MEMORY", unit: "MiB", view: basic, decode: (*decoder).dynamicMax},
-	{members: "memory.staticMaxBytes", sources: "TEMPLATE/MEMORY_MAX", unit: "MiB", view: basic, decode: (*decoder).staticMax},
+	{members: "memory.staticMaxBytes", sources: "TEMPLATE/MEMORY_MAX", unit: "MiB", view: basic, decode: (*decoder).staticMax, leftOut: true},
 	{members: "runtime.domainId", sources: "DEPLOY_ID", view: basic, decode: (*decoder).domainID},
 	{members: "createTime", sources: "STIME", unit: "seconds since 1970", view: basic, decode: (*decoder).createTime},
 	{members: "opennebula.rescheduled", sources: "RESCHED", view: basic, decode: (*decoder).rescheduled},

@@ -14,29 +14,29 @@ import (
 
 // VM reads one VM, in state DONE too.
 func (d *Driver) VM(ctx context.Context, s backends.Session, id backends.ID, view backends.View) (*backends.VM, error) {
-	return d.vm(ctx, s, id, view, nil)
+	vm, _, err := d.vm(ctx, s, id, view, nil)
+	return vm, err
 }
 
-// vm reads the members of one VM that are asked for; nil is all that the view has.
-func (d *Driver) vm(ctx context.Context, s backends.Session, id backends.ID, view backends.View, members []string) (*backends.VM, error) {
+// vm reads the members of one VM that are asked for, and its place; nil is all that the view has.
+func (d *Driver) vm(ctx context.Context, s backends.Session, id backends.ID, view backends.View, members []string) (vm *backends.VM, at place, err error) {
 	req, r, err := d.info(ctx, s, id)
 	if err != nil {
-		return nil, err
+		return nil, at, err
 	}
-	p := d.plan(view, members, r)
-	doc, err := d.document(ctx, s, req, "VM", p.table)
+	dec := d.decoder(d.plan(view, members, r), r)
+	doc, err := d.document(ctx, s, req, "VM", dec.plan.table)
 	if err != nil {
-		return nil, err
+		return nil, at, err
 	}
-	var vm *backends.VM
 	err = alone(doc, func(item *scan.Item) (err error) {
-		vm, err = d.decoder(p, r).decode(item)
+		vm, err = dec.decode(item)
 		return err
 	})
 	if err != nil {
-		return nil, d.garbled(req, err)
+		return nil, at, d.garbled(req, err)
 	}
-	return vm, nil
+	return vm, dec.at, nil
 }
 
 // info is the call that reads one VM, and the release that explains its answer.
@@ -191,8 +191,14 @@ func newLister(ctx context.Context, d *Driver, s backends.Session, r version, q 
 }
 
 // abridged reports whether the usual list lacks what is asked for.
-func (l *lister) abridged() bool {
-	return (l.q.View == backends.ViewFull || l.q.View == backends.ViewNative) && l.r.hasFeature(abridgedPools)
+func (l *lister) abridged() bool { return dear(l.q.View, l.q.Members) && l.r.hasFeature(abridgedPools) }
+
+// dear reports whether a query asks for more of a VM than abridged lists tell. Source: OpenNebula
+// src/vm/VirtualMachine.cc, to_xml_short.
+func dear(view backends.View, members []string) bool {
+	return (view == backends.ViewFull || view == backends.ViewNative) && slices.ContainsFunc(vmFields, func(f vmField) bool {
+		return (f.leftOut || viewRank(f.view) > viewRank(basic)) && viewRank(f.view) <= viewRank(view) && f.wanted(members)
+	})
 }
 
 // alone reports whether only reading VMs one by one tells what is asked for, as in 5.8.0.
@@ -275,15 +281,29 @@ func ranges(ids []int, newestFirst bool) []part {
 // oneByOne is for 5.8.0, which abridges its lists and has no other. It reports whether to go on.
 func (l *lister) oneByOne(ids []int) bool {
 	for _, n := range ids {
-		vm, err := l.d.vm(l.ctx, l.s, l.d.id(n), l.q.View, l.q.Members)
-		if err != nil && backends.CodeOf(err) == backends.NotFound {
-			continue // gone meanwhile
+		vm, err := l.one(l.ctx, l.d.id(n))
+		if vm == nil && err == nil {
+			continue
 		}
 		if !l.yield(vm, err) || err != nil {
 			return false
 		}
 	}
 	return true
+}
+
+// one reads a VM by itself: nil for one that is not in the list any more.
+func (l *lister) one(ctx context.Context, id backends.ID) (*backends.VM, error) {
+	vm, at, err := l.d.vm(ctx, l.s, id, l.q.View, l.q.Members)
+	switch {
+	case err != nil && (backends.CodeOf(err) == backends.NotFound || backends.CodeOf(err) == backends.PermissionDenied):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !l.q.ShowDeleted && at.state == stDone:
+		return nil, nil
+	}
+	return vm, nil
 }
 
 // element is one VM of the answer.

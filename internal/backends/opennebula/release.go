@@ -89,6 +89,7 @@ const (
 	primaryGroup                      // filter flag -4
 	abridgedPools                     // vmpool.info leaves parts of a VM out
 	extendedPool                      // one.vmpool.infoextended
+	vmSet                             // one.vmpool.infoset
 	renameMethod                      // one.vm.rename
 	updateMethod                      // one.vm.update
 	updateAppend                      // its third argument
@@ -118,6 +119,7 @@ var features = [...]span{
 	primaryGroup:       since(5, 2),
 	abridgedPools:      since(5, 8),
 	extendedPool:       since(5, 8, 1),
+	vmSet:              since(5, 12, 0, 4),
 	renameMethod:       since(4, 0),
 	updateMethod:       since(4, 0),
 	updateAppend:       since(4, 2),

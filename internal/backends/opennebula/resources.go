@@ -146,7 +146,7 @@ func ofVM(part func(d *Driver, m *machine) any) reader {
 // membersOf reads a VM and takes one member.
 func membersOf(member string, part func(vm *backends.VM) any) reader {
 	return func(d *Driver, ctx context.Context, s backends.Session, id backends.ID) (any, error) {
-		vm, err := d.vm(ctx, s, id, backends.ViewFull, []string{member})
+		vm, _, err := d.vm(ctx, s, id, backends.ViewFull, []string{member})
 		if err != nil {
 			return nil, err
 		}

@@ -16,6 +16,7 @@ type devices struct {
 	vdis   map[string]*vdiRecord
 	vifs   map[string]*vifRecord
 	guests map[string]*guestRecord
+	gone   bool // a disk or interface was wanted that is not there any more
 }
 
 // loadDisks reads the disks of all VMs when the first VM of a list needs them.
@@ -59,10 +60,7 @@ func get[T any](ctx context.Context, n *names, class, ref string, table fields[T
 	if err != nil {
 		return nil, passOver(err)
 	}
-	if err := n.note(class, ref, v); err != nil {
-		return nil, n.d.undecodable(method, err)
-	}
-	r, err := record(table, v)
+	r, err := noted(n, class, table, ref, v)
 	if err != nil {
 		return nil, n.d.undecodable(method, err)
 	}
@@ -83,6 +81,7 @@ func (d *devices) disks(ctx context.Context, refs []string) ([]backends.Disk, er
 			return nil, err
 		}
 		if r == nil {
+			d.gone = true
 			continue
 		}
 		disk, err := d.disk(ctx, r)
@@ -142,6 +141,7 @@ func (d *devices) nics(ctx context.Context, refs []string, guestRef string) ([]b
 			return nil, err
 		}
 		if r == nil {
+			d.gone = true
 			continue
 		}
 		nic := backends.NIC{ID: d.d.id(r.uuid), Device: r.device, MAC: r.mac, Attached: r.attached}

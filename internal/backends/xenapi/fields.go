@@ -148,13 +148,14 @@ const (
 	slotTemplate
 	slotSnapshot
 	slotControlDomain
+	slotSuspendDisk
 )
 
 var slotNames = [...]string{
 	slotUUID: "uuid", slotPower: "power_state", slotOperations: "current_operations", slotVBDs: "VBDs", slotVIFs: "VIFs",
 	slotMetrics: "metrics", slotGuestMetrics: "guest_metrics", slotConsoles: "consoles", slotCrashDumps: "crash_dumps",
 	slotVTPMs: "VTPMs", slotShipped: "is_default_template", slotTemplate: "is_a_template", slotSnapshot: "is_a_snapshot",
-	slotControlDomain: "is_control_domain",
+	slotControlDomain: "is_control_domain", slotSuspendDisk: "suspend_VDI",
 }
 
 // vmNames are the members of the class VM that are read, by their slots: those with a constant, and
@@ -184,6 +185,13 @@ func wanted(view backends.View, members []string) []reading {
 		all = append(all, reading{slices.Index(vmNames, source), source, r.read})
 	}
 	return all
+}
+
+// dear reports whether a query asks for more of a VM than its record tells: for what belongs to it.
+func dear(view backends.View, members []string) bool {
+	return slices.ContainsFunc(vmRows, func(r row) bool {
+		return includes(r.View, backends.ViewFull) && includes(view, r.View) && asked(r.Member, members)
+	})
 }
 
 // reading is a row that is wanted.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/wire/scan"
@@ -288,6 +291,7 @@ func (l *link) find(ctx context.Context, pointer, class string, id backends.ID) 
 type names struct {
 	*link
 	bulk   bool
+	few    bool // in bulk, but of a few VMs: only classes whose objects many VMs share are read as a whole
 	loaded map[string]bool
 	known  map[string]named // what was read of whole classes, by reference
 
@@ -320,7 +324,7 @@ func (n *names) id(ctx context.Context, class, ref string) (*backends.ID, error)
 	if id := n.remembered(ref); id != nil {
 		return id, nil
 	}
-	if n.bulk && (class != "VM" || n.strays >= fewVMs) {
+	if n.wholesale(class) {
 		if err := n.load(ctx, class); err != nil {
 			return nil, err
 		}
@@ -335,6 +339,17 @@ func (n *names) id(ctx context.Context, class, ref string) (*backends.ID, error)
 	}
 	n.d.refs.learn(object{class, uuid}, ref)
 	return new(n.d.id(uuid)), nil
+}
+
+// wholesale reports whether an unknown object is a reason to read all of its class.
+func (n *names) wholesale(class string) bool {
+	switch {
+	case n.few:
+		return class == "host" || class == "SR" || class == "network"
+	case class == "VM":
+		return n.bulk && n.strays >= fewVMs
+	}
+	return n.bulk
 }
 
 // remembered is the id behind a reference that was met before; nil for any other.
@@ -433,12 +448,9 @@ func readAll[T any](ctx context.Context, n *names, class string, table fields[T]
 func readWhere[T any](ctx context.Context, n *names, class string, table fields[T], method string, args ...any) (map[string]*T, error) {
 	all := map[string]*T{}
 	err := n.each(ctx, method, args, func(ref string, v scan.Value, err error) {
-		if err == nil {
-			err = n.note(class, ref, v)
-		}
 		var r *T
 		if err == nil {
-			r, err = record(table, v)
+			r, err = noted(n, class, table, ref, v)
 		}
 		if err != nil {
 			n.damaged[ref] = n.d.undecodable(method, err)
@@ -447,6 +459,49 @@ func readWhere[T any](ctx context.Context, n *names, class string, table fields[
 		all[ref] = r
 	})
 	return all, err
+}
+
+// readEach reads the records behind references by themselves, some at once. Those that have gone are
+// not among them.
+func readEach[T any](ctx context.Context, n *names, class string, table fields[T], refs []string) (map[string]*T, error) {
+	method := class + ".get_record"
+	refs = slices.DeleteFunc(refs, func(ref string) bool { return ref == "" || ref == nullRef })
+	slices.Sort(refs)
+	refs = slices.Compact(refs)
+	values := make([]scan.Value, len(refs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxAtOnce)
+	for i, ref := range refs {
+		own := *n.link
+		group.Go(func() (err error) {
+			values[i], err = own.call(ctx, method, ref)
+			return passOver(err)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	all := make(map[string]*T, len(refs))
+	for i, ref := range refs {
+		if values[i].Kind() == scan.Invalid {
+			continue
+		}
+		r, err := noted(n, class, table, ref, values[i])
+		if err != nil {
+			n.damaged[ref] = n.d.undecodable(method, err)
+			continue
+		}
+		all[ref] = r
+	}
+	return all, nil
+}
+
+// noted reads a record, and learns its id.
+func noted[T any](n *names, class string, table fields[T], ref string, v scan.Value) (*T, error) {
+	if err := n.note(class, ref, v); err != nil {
+		return nil, err
+	}
+	return record(table, v)
 }
 
 // nothingElse is no member: a record is looked at as a whole.

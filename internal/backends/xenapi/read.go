@@ -12,12 +12,16 @@ import (
 
 // VM reads one VM. Templates, snapshots and control domains are VMs of XenAPI too, and say so.
 func (d *Driver) VM(ctx context.Context, s backends.Session, id backends.ID, view backends.View) (*backends.VM, error) {
-	l := d.link(s)
+	return d.link(s).one(ctx, id, backends.Query{View: view})
+}
+
+// one reads the VM with an id.
+func (l *link) one(ctx context.Context, id backends.ID, q backends.Query) (*backends.VM, error) {
 	h, err := l.open(ctx, "VM", id)
 	if err != nil {
 		return nil, err
 	}
-	return l.read(ctx, h, backends.Query{View: view})
+	return l.read(ctx, h, q)
 }
 
 // vm reads some members of a VM.
@@ -42,27 +46,30 @@ func (l *link) read(ctx context.Context, h *handle, q backends.Query) (*backends
 // shown. The answer is read as fast as the VMs are taken.
 func (d *Driver) VMs(ctx context.Context, s backends.Session, q backends.Query) iter.Seq2[*backends.VM, error] {
 	return func(yield func(*backends.VM, error) bool) {
-		l := d.link(s)
-		a, err := l.stream(ctx, ofLists, "VM.get_all_records_where", expression(q))
-		if err != nil {
-			yield(nil, err)
-			return
+		d.link(s).names(true).reader(q).list(ctx, q, yield)
+	}
+}
+
+// list makes VMs of the records of a list.
+func (r *vmReader) list(ctx context.Context, q backends.Query, yield func(*backends.VM, error) bool) {
+	a, err := r.stream(ctx, ofLists, "VM.get_all_records_where", expression(q))
+	if err != nil {
+		yield(nil, err)
+		return
+	}
+	defer a.close()
+	err = a.records(r.rec, func(damaged error) error {
+		vm, err := r.next(ctx, damaged)
+		if err != nil && !isUndecodable(err) {
+			return err
 		}
-		defer a.close()
-		r := l.names(true).reader(q)
-		err = a.records(r.rec, func(damaged error) error {
-			vm, err := r.next(ctx, damaged)
-			if err != nil && !isUndecodable(err) {
-				return err
-			}
-			if !yield(vm, err) {
-				return errEnough
-			}
-			return nil
-		})
-		if err != nil {
-			yield(nil, err)
+		if !yield(vm, err) {
+			return errEnough
 		}
+		return nil
+	})
+	if err != nil {
+		yield(nil, err)
 	}
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { client, fillLogin, logIn, openGate, openPage, startDemo, startGateway, until } from './world.js'
+import { assertAccessible, client, fillLogin, logIn, openGate, openPage, startDemo, startGateway, until } from './world.js'
 
 const demo = await startDemo(24)
 const api = await client(demo)
@@ -194,6 +194,51 @@ test('a filter is the API’s own, stays in the address, and follows what happen
   await count(page).getByText(`${paused.length} of`).waitFor()
   await api.call('POST', `/vms/${paused[0].id}:unpause`)
   await count(page).getByText(`${paused.length - 1} of`).waitFor()
+})
+
+test('columns are hidden and sized, by keyboard too, and stay so', async t => {
+  const page = await openPage(t, demo)
+  await logIn(page, demo)
+  await page.goto(`${demo.url}/ui/vms`)
+  await rows(page).first().waitFor()
+  const heading = name => page.getByRole('columnheader', { name, exact: true })
+  const width = async name => Math.round((await heading(name).boundingBox()).width)
+  const edge = name => page.getByRole('separator', { name: `Width of ${name}` })
+
+  const others = [await width('Backend'), await width('Owner'), await width('Age')]
+  const before = await width('Host')
+  await edge('Host').focus()
+  await page.keyboard.press('ArrowLeft')
+  await page.keyboard.press('ArrowLeft')
+  assert.equal(await width('Host'), before + 32)
+  assert.equal(await edge('Host').getAttribute('aria-valuenow'), String(before + 32))
+  assert.deepEqual([await width('Backend'), await width('Owner'), await width('Age')], others, 'other columns have moved')
+
+  const { x, y, width: thick } = await edge('Owner').boundingBox()
+  const owner = await width('Owner')
+  await page.mouse.move(x + thick / 2, y + 5)
+  await page.mouse.down()
+  await page.mouse.move(x + thick / 2 - 50, y + 5, { steps: 5 })
+  await page.mouse.up()
+  assert.equal(await width('Owner'), owner + 50)
+
+  await page.getByRole('button', { name: 'Columns' }).focus()
+  await page.keyboard.press('Enter')
+  await page.getByRole('menuitemcheckbox', { name: 'Memory' }).press(' ')
+  await assertAccessible(page, 'the columns’ menu', { floating: true })
+  await page.keyboard.press('Escape')
+  await page.reload()
+  await rows(page).first().waitFor()
+  assert.equal(await heading('Memory').count(), 0)
+  assert.equal(await rows(page).first().locator('.cell-memory').count(), 0)
+  assert.deepEqual([await width('Host'), await width('Owner')], [before + 32, owner + 50])
+  const [head, cell] = await Promise.all([heading('Host'), rows(page).first().locator('.cell-host')].map(l => l.boundingBox()))
+  assert.deepEqual([head.x, head.width], [cell.x, cell.width], 'the heading does not stand over its column')
+
+  await page.getByRole('button', { name: 'Columns' }).click()
+  await page.getByRole('menuitem', { name: 'As they were at first' }).click()
+  await heading('Memory').waitFor()
+  assert.equal(await width('Host'), before)
 })
 
 test('a session that is ended in another tab is asked for again, in its place', async t => {

@@ -14,7 +14,7 @@ import { OverviewPage } from './overview/page'
 import { Palette } from './palette'
 import { Gate, LoginDialog } from './session/login'
 import { useBackends, useSession } from './session/session'
-import { Button, Menu, ProblemNote, useTitle } from './ui/parts'
+import { Button, Menu, ProblemNote, useMedia, useTitle } from './ui/parts'
 import { VMPage } from './vm/page'
 
 export function App() {
@@ -174,15 +174,8 @@ function Live() {
 }
 
 function useTheme(): [dark: boolean, toggle: () => void] {
-  const system = window.matchMedia('(prefers-color-scheme: dark)')
   const [theme, setTheme] = useState(document.documentElement.dataset['theme'])
-  const [systemDark, setSystemDark] = useState(system.matches)
-  useEffect(() => {
-    const media = window.matchMedia('(prefers-color-scheme: dark)')
-    const change = () => setSystemDark(media.matches)
-    media.addEventListener('change', change)
-    return () => media.removeEventListener('change', change)
-  }, [])
+  const systemDark = useMedia('(prefers-color-scheme: dark)')
   const dark = theme ? theme === 'dark' : systemDark
   const toggle = () => {
     const next = dark ? 'light' : 'dark'

@@ -1,4 +1,5 @@
 // The fleet: every VM of every backend where one is logged in.
+import type { RowSelectionState } from '@tanstack/react-table'
 import { AlertTriangle, Filter as FilterIcon, Search as SearchIcon, X } from 'lucide-react'
 import { type FormEvent, useCallback, useDeferredValue, useEffect, useMemo, useState } from 'react'
 
@@ -32,7 +33,7 @@ export function FleetPage() {
   )
   const rows = useRows(wanted)
   const state = useFleetState()
-  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
+  const [selected, setSelected] = useState<RowSelectionState>({})
   const matching = search.filter !== '' && !matches.ids && !matches.problem
 
   return (
@@ -267,18 +268,18 @@ function FilterField({ search, change }: { search: Search; change: Change }) {
 
 const mostAtOnce = 500
 
-function SelectionBar({ selected, setSelected }: { selected: ReadonlySet<string>; setSelected(s: ReadonlySet<string>): void }) {
+function SelectionBar({ selected, setSelected }: { selected: RowSelectionState; setSelected(s: RowSelectionState): void }) {
   const { rows, version } = useFleetState()
   const { beginBulk } = useActions()
   const { data: backends = [] } = useBackends()
-  const clear = useCallback(() => setSelected(new Set()), [setSelected])
+  const clear = useCallback(() => setSelected({}), [setSelected])
   useEffect(() => {
     const press = (e: KeyboardEvent) => e.key === 'Escape' && !e.defaultPrevented && clear()
     document.addEventListener('keydown', press)
     return () => document.removeEventListener('keydown', press)
   }, [clear])
   const subjects = useMemo(
-    () => [...selected].flatMap(id => rows.get(id) ?? []),
+    () => Object.keys(selected).flatMap(id => rows.get(id) ?? []),
     // version stands for the contents of rows
     [selected, rows, version],
   )

@@ -45,7 +45,8 @@ export function bestOf(rows: Iterable<Row>, text: string, most = 12): Row[] {
 /** Numbers inside of names count by their value: web-9 stands before web-10. */
 export const natural = (text: string) => text.toLowerCase().replace(/\d+/g, digits => digits.padStart(12, '0'))
 
-const keys: Record<Column, (row: Row) => string | number | undefined> = {
+/** What the rows are ordered by. */
+export const keys: Record<Column, (row: Row) => string | number | undefined> = {
   name: row => natural(row.name || row.id),
   state: row => row.state,
   backend: row => row.backend,

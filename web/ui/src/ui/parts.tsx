@@ -1,7 +1,7 @@
 // The small parts that every page is made of.
 import * as Ariakit from '@ariakit/react'
 import { Check, Copy, X } from 'lucide-react'
-import { type ComponentProps, type ReactNode, useEffect, useId, useState } from 'react'
+import { type ComponentProps, type ReactNode, useCallback, useEffect, useId, useMemo, useState, useSyncExternalStore } from 'react'
 
 import type { Problem } from '../api/client'
 
@@ -10,6 +10,19 @@ export function useTitle(title: string) {
   useEffect(() => {
     document.title = `${title} · VM console`
   }, [title])
+}
+
+/** Whether the window is as a media query wants it. */
+export function useMedia(query: string): boolean {
+  const media = useMemo(() => window.matchMedia(query), [query])
+  const subscribe = useCallback(
+    (tell: () => void) => {
+      media.addEventListener('change', tell)
+      return () => media.removeEventListener('change', tell)
+    },
+    [media],
+  )
+  return useSyncExternalStore(subscribe, () => media.matches)
 }
 
 export function Button({

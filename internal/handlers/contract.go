@@ -125,12 +125,18 @@ func (a *API) serve(o *operation, next handler) http.HandlerFunc {
 
 // backendEnded forgets a login that a backend has just said to be over.
 func (a *API) backendEnded(r *http.Request, err error) {
-	e := backends.AsError(err)
+	if e := backends.AsError(err); e.Code == backends.BackendSessionEnded && e.Fault != nil {
+		a.forgetLogin(r, e.Fault.ID)
+	}
+}
+
+// forgetLogin forgets the session's login at a backend that has ended it, so that the next one is a new one.
+func (a *API) forgetLogin(r *http.Request, backend string) {
 	session := auth.From(r.Context())
-	if e.Code != backends.BackendSessionEnded || e.Fault == nil || session == nil {
+	if session == nil {
 		return
 	}
-	if err := a.sessions.BackendEnded(r.Context(), session, e.Fault.ID); err != nil {
+	if err := a.sessions.BackendEnded(r.Context(), session, backend); err != nil {
 		a.logFor(r).Error("a login that its backend ended cannot be forgotten", errorField(err))
 	}
 }

@@ -122,7 +122,8 @@ func (a *API) follow(w http.ResponseWriter, r *http.Request, from []source, at c
 
 	l := &listener{
 		w: w, control: http.NewResponseController(w), reads: &a.reads, at: at, want: want,
-		feeds: map[string]*feed.Feed{}, owners: map[string]string{},
+		forget: func(backend string) { a.forgetLogin(r, backend) },
+		feeds:  map[string]*feed.Feed{}, owners: map[string]string{},
 	}
 	for _, src := range from {
 		login, err := auth.From(ctx).LoginAt(src.backend.Name)
@@ -181,7 +182,8 @@ type listener struct {
 	control *http.ResponseController
 	reads   *sharedReads
 	feeds   map[string]*feed.Feed
-	owners  map[string]string // of the feeds
+	owners  map[string]string    // of the feeds
+	forget  func(backend string) // that its login there has ended
 	at      cursor
 	want    wanted
 }
@@ -244,6 +246,9 @@ func (l *listener) catchUp() (wrote bool, err error) {
 		if ended := f.Err(); ended != nil && len(events) == 0 {
 			delete(l.feeds, name)
 			e := backends.AsError(ended)
+			if e.Code == backends.BackendSessionEnded {
+				l.forget(name) // before it is told, since who hears of it logs in again
+			}
 			err := l.write(feed.BackendDown, time.Now(), []byte(fmt.Sprintf(`{"backend":%q,"code":%q,"detail":%q}`, name, e.Code.String(), e.Detail)))
 			if err != nil {
 				return wrote, err

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { assertAccessible, client, fillLogin, logIn, openGate, openPage, startDemo, startGateway, until } from './world.js'
+import { assertAccessible, client, endLogins, fillLogin, logIn, openGate, openPage, startDemo, startGateway, until } from './world.js'
 
 const demo = await startDemo(24)
 const api = await client(demo)
@@ -270,6 +270,65 @@ test('a session that is ended behind the page’s back is noticed', async t => {
   await page.getByRole('heading', { level: 1, name: vm.displayName }).waitFor()
   await page.evaluate(() => fetch('/sessions/current', { method: 'DELETE' }))
   await page.getByRole('dialog', { name: 'Log in again' }).waitFor()
+})
+
+test('a login that its backend ends is asked for again, in its place, and the others go on', async t => {
+  const page = await openPage(t, demo)
+  await logIn(page, demo, { one: 'user', xen: undefined })
+  await page.goto(`${demo.url}/ui/vms?q=web&sort=-age`)
+  await rows(page).first().waitFor()
+  await page.getByText('Live', { exact: true }).waitFor()
+  const before = await count(page).textContent()
+  await page.evaluate(() => void (window.untouched = true))
+  await endLogins(demo, 'user')
+
+  const banner = page.getByRole('alert').filter({ hasText: 'The login at one has ended' })
+  await banner.waitFor()
+  await assertAccessible(page, 'banner')
+  assert.equal(await count(page).textContent(), before, 'what was seen is gone')
+  const [vm] = await api.find('backend=xen AND displayName:"web"')
+  await api.call('PATCH', `/vms/${vm.id}`, { displayName: 'web-still-followed' })
+  await page.getByRole('link', { name: 'web-still-followed' }).waitFor()
+  await api.call('PATCH', `/vms/${vm.id}`, { displayName: vm.displayName })
+
+  await banner.getByRole('button', { name: 'Log in again' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Log in again' })
+  await dialog.waitFor()
+  assert.equal(await dialog.getByLabel('Backend').inputValue(), 'one')
+  await fillLogin(page, demo, 'one', { role: 'user' })
+  await dialog.waitFor({ state: 'detached' })
+  await banner.waitFor({ state: 'detached' })
+  await page.getByText('Live', { exact: true }).waitFor()
+  await until('the list is as it was', async () => (await count(page).textContent()) === before)
+  assert.equal(new URL(page.url()).search, '?q=web&sort=-age')
+  assert.ok(await page.evaluate(() => window.untouched), 'the page was loaded anew')
+})
+
+test('the only login that its backend ends is asked for again, over a form that stays filled', async t => {
+  const page = await openPage(t, demo)
+  await logIn(page, demo, { one: 'user' })
+  const vm = (await page.evaluate(async () => (await fetch('/vms?filter=state=RUNNING')).json())).vms[0]
+  await page.goto(`${demo.url}/ui/vms/${vm.id}`)
+  await page.getByText('Live', { exact: true }).waitFor()
+  await page.getByRole('button', { name: 'Edit' }).click()
+  await page.getByLabel('Description').fill('half written')
+  await endLogins(demo, 'user')
+
+  await page.getByRole('alert').getByText('The login at one has ended').waitFor()
+  await page.getByRole('dialog').getByRole('button', { name: 'Save' }).click()
+  await page.getByRole('dialog').getByText('BACKEND_SESSION_ENDED').waitFor()
+  await page.getByRole('dialog').getByRole('button', { name: 'Log in again' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Log in again' })
+  await fillLogin(page, demo, 'one', { role: 'user' })
+  await dialog.waitFor({ state: 'detached' })
+  assert.equal(await page.getByLabel('Description').inputValue(), 'half written')
+
+  await page.evaluate(() => fetch('/sessions/current', { method: 'DELETE' })) // the whole session, this time
+  await dialog.waitFor()
+  await fillLogin(page, demo, 'one', { role: 'user' })
+  await dialog.waitFor({ state: 'detached' })
+  await page.getByRole('dialog').getByRole('button', { name: 'Save' }).click()
+  await page.locator('.vm-about', { hasText: 'half written' }).waitFor()
 })
 
 test('a page that was cut off says so, and catches up', async t => {

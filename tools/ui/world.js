@@ -191,6 +191,25 @@ export async function client(demo) {
   }
 }
 
+/** Calls a backend of the demo past the gateway, as another client of its administrator's would. */
+export async function callOpenNebula(demo, method, ...args) {
+  const { endpoint } = demo.backends.find(b => b.id === 'one')
+  const { username, password } = account(demo, 'one', 'admin')
+  const text = s => s.replace(/[&<]/g, c => `&#${c.charCodeAt(0)};`)
+  const params = [`${username}:${password}`, ...args].map(a => typeof a === 'number' ? `<int>${a}</int>` : `<string>${text(a)}</string>`)
+  const response = await fetch(endpoint, {
+    method: 'POST',
+    headers: { 'Content-Type': 'text/xml' },
+    body: `<methodCall><methodName>${method}</methodName><params>${params.map(p => `<param><value>${p}</value></param>`).join('')}</params></methodCall>`,
+  })
+  const reply = await response.text()
+  assert.match(reply, /<boolean>1<\/boolean>/, `${method}: ${reply}`)
+  return reply
+}
+
+/** Ends all sessions of a user at OpenNebula, as its administrator may. */
+export const endLogins = (demo, role) => callOpenNebula(demo, 'one.user.login', account(demo, 'one', role).username, '', 0, -1)
+
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 /**

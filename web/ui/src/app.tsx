@@ -278,9 +278,8 @@ function AccountMenu() {
 
 /** Says which backend has ended its login, and offers to log in there again. */
 function LoginsEnded() {
-  const { session, ended } = useSession()
+  const { session, ended, asked, ask } = useSession()
   const { unreachable } = useFleetState()
-  const [again, setAgain] = useState<string>()
   const told = unreachable.filter(u => u.problem.code === 'BACKEND_SESSION_ENDED').map(u => u.backend)
   const all = session ? [...new Set([...ended, ...told])] : []
   return (
@@ -290,12 +289,12 @@ function LoginsEnded() {
           <span>
             The login at <strong>{backend}</strong> has ended. What is shown of it may be old.
           </span>
-          <Button small onClick={() => setAgain(backend)}>
+          <Button small onClick={() => ask(backend)}>
             Log in again
           </Button>
         </div>
       ))}
-      <LoginDialog key={again} open={again !== undefined} onClose={() => setAgain(undefined)} first={again} title="Log in again" />
+      <LoginDialog key={asked} open={asked !== undefined} onClose={() => ask(undefined)} first={asked || all[0]} title="Log in again" />
     </>
   )
 }

@@ -33,6 +33,9 @@ interface SessionState {
   ended: string[]
   /** Grows with each login: what is shown has to be read anew. */
   generation: number
+  /** Where one is asked to log in again, over the page; "" is wherever a login has ended. */
+  asked: string | undefined
+  ask(backend: string | undefined): void
   logIn(backend: string, username: string, password: string): Promise<void>
   logOut(backend?: string): Promise<void>
   retry(): void
@@ -62,6 +65,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
   })
   const [ended, setEnded] = useState<string[]>([])
   const [generation, setGeneration] = useState(0)
+  const [asked, ask] = useState<string>()
 
   useEffect(
     () =>
@@ -122,8 +126,8 @@ export function SessionProvider({ children }: { children: ReactNode }) {
   )
 
   const state = useMemo(
-    () => ({ session, error, ended, generation, logIn, logOut, retry: () => void refetch() }),
-    [session, error, ended, generation, logIn, logOut, refetch],
+    () => ({ session, error, ended, generation, asked, ask, logIn, logOut, retry: () => void refetch() }),
+    [session, error, ended, generation, asked, logIn, logOut, refetch],
   )
   return <Context value={state}>{children}</Context>
 }

@@ -4,6 +4,7 @@ import { Check, Copy, X } from 'lucide-react'
 import { type ComponentProps, type ReactNode, useCallback, useEffect, useId, useMemo, useState, useSyncExternalStore } from 'react'
 
 import type { Problem } from '../api/client'
+import { useSession } from '../session/session'
 
 /** Names the page in the browser's own lists. */
 export function useTitle(title: string) {
@@ -60,7 +61,7 @@ export function Dialog({
       unmountOnHide
       data-wide={wide || undefined}
       hideOnEscape={closable}
-      hideOnInteractOutside={closable}
+      hideOnInteractOutside={event => closable && !(event.target as Element).closest('.dialog, .toasts')}
     >
       <header className="dialog-head">
         <Ariakit.DialogHeading className="dialog-title">{title}</Ariakit.DialogHeading>
@@ -148,6 +149,7 @@ export function Field({
 
 /** What went wrong, in the gateway's words, and what can be done. */
 export function ProblemNote({ problem, retry }: { problem: Problem; retry?: (() => void) | undefined }) {
+  const { ask } = useSession()
   return (
     <div className="note" data-tone="bad" role="alert">
       <p className="note-title">{problem.title}</p>
@@ -182,6 +184,11 @@ export function ProblemNote({ problem, retry }: { problem: Problem; retry?: (() 
             </>
           )}
         </span>
+        {problem.code === 'BACKEND_SESSION_ENDED' && (
+          <Button small onClick={() => ask(problem.backend?.id ?? '')}>
+            Log in again
+          </Button>
+        )}
         {retry && (
           <Button small onClick={retry}>
             Try again

@@ -325,9 +325,10 @@ func (x *exchange) wrote() bool {
 // fail turns what went wrong into an *Error.
 func (x *exchange) fail(ctx context.Context, err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
-		e.Method = x.method
-		e.Sent = x.wrote() && !refused(e.Status)
-		return e
+		own := *e // it may be another call's, which has ended the context of both
+		own.Method = x.method
+		own.Sent = x.wrote() && !refused(own.Status)
+		return &own
 	}
 	e := &Error{Method: x.method, Sent: x.wrote()}
 	switch {

@@ -93,7 +93,8 @@ func TestAFewOfManyAreReadByThemselves(t *testing.T) {
 		{backends.Query{View: backends.ViewFull}, 50, "VBD.get_record VDI.get_record VIF.get_record VM_guest_metrics.get_record SR.get_all_records host.get_all_records network.get_all_records"},
 		{backends.Query{View: backends.ViewFull, Members: []string{"nics"}}, 50, "VIF.get_record VM_guest_metrics.get_record network.get_all_records"},
 		{backends.Query{View: backends.ViewFull, Members: []string{"disks"}}, 50, "VBD.get_record VDI.get_record SR.get_all_records"},
-		{backends.Query{View: backends.ViewFull, Members: []string{"disks"}}, 2, "VBD.get_all_records VDI.get_all_records SR.get_all_records"},
+		{backends.Query{View: backends.ViewFull, Members: []string{"disks"}}, 2, "VM.get_all VBD.get_all_records VDI.get_all_records SR.get_all_records"},
+		{backends.Query{View: backends.ViewFull, Members: []string{"disks"}, DisplayNames: []string{"web-01", "web-04"}}, 1, "VBD.get_record VDI.get_record SR.get_all_records"},
 	} {
 		choice, kept := w.choose(c.q, c.of)
 		before := w.sim.CallCounts()
@@ -208,5 +209,22 @@ func TestTheChosenOfABackendThatFails(t *testing.T) {
 	}
 	if n != 1 {
 		t.Errorf("%d", n)
+	}
+}
+
+// TestAFewOfManyThatAreNotListed chooses all of a list that leaves out most VMs, whose disks are not to be
+// read.
+func TestAFewOfManyThatAreNotListed(t *testing.T) {
+	w := newWorld(t, xensim.Config{})
+	for range 12 {
+		of := w.put(xensim.VMSpec{PowerState: "Halted"})
+		for range 10 {
+			w.put(xensim.VMSpec{SnapshotOf: of.Native})
+		}
+	}
+	c, kept := w.choose(backends.Query{View: backends.ViewFull}, 1)
+	w.whole(c, kept)
+	if len(kept) != 12 || w.sim.Calls("VBD.get_all_records") != 0 || w.sim.Calls("VBD.get_record") == 0 {
+		t.Errorf("%d kept: %v", len(kept), w.sim.CallCounts())
 	}
 }

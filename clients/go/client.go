@@ -93,21 +93,13 @@ type Error struct {
 
 func (e *Error) Error() string {
 	text := e.Title
-	if e.Code != "" {
-		text = string(e.Code) + ": " + text
-	}
 	if e.Detail != nil {
-		text += ": " + *e.Detail
+		text = *e.Detail
 	}
-	for _, wrong := range e.Errors {
-		switch {
-		case wrong.Pointer != nil:
-			text += "; " + *wrong.Pointer + ": " + wrong.Detail
-		case wrong.Parameter != nil:
-			text += "; " + *wrong.Parameter + ": " + wrong.Detail
-		}
+	if e.Code == "" {
+		return text
 	}
-	return text
+	return string(e.Code) + ": " + text
 }
 
 // CodeOf is the code of the problem in err, or "" if it holds none.

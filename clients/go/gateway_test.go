@@ -115,7 +115,7 @@ func TestProblemsAreErrors(t *testing.T) {
 			t.Errorf("%s: %v has the code %q, want %q", row.name, row.err, got, row.want)
 		}
 	}
-	if !strings.HasPrefix(wrong.Error(), "INVALID_ARGUMENT: ") || !strings.Contains(wrong.Error(), "filter: ") {
+	if !strings.HasPrefix(wrong.Error(), "INVALID_ARGUMENT: The parameter filter ") {
 		t.Errorf("%q does not tell what is wrong", wrong)
 	}
 }

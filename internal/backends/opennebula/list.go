@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/wire/scan"
@@ -80,6 +81,9 @@ const (
 
 // extendedChunk is how many whole VMs one call asks for: some 6 MB of XML.
 const extendedChunk = 500
+
+// quickRange is within what time a quick caller has taken such an answer.
+const quickRange = time.Second
 
 // extendedList is the list of whole VMs.
 const extendedList = "one.vmpool.infoextended"
@@ -254,10 +258,34 @@ func (l *lister) whole(q query) {
 		return
 	}
 	q.method = extendedList
-	for _, part := range ranges(ids, q.newest) {
-		if !l.ended(l.sweep().span(q, part)) {
+	l.inRanges(q, ranges(ids, q.newest))
+}
+
+// inRanges reads range by range. While a caller is quick each range is asked for before the one in front
+// of it has been read; from a slow one oned would wait to be rid of the answer, until it gives up.
+func (l *lister) inRanges(q query, parts []part) {
+	ctx, cancel := context.WithCancel(l.ctx)
+	var next *early
+	defer func() {
+		cancel()
+		next.drop()
+	}()
+	quick := false
+	for i, p := range parts {
+		sweep := l.sweep()
+		sweep.ctx = ctx
+		if next == nil {
+			next = sweep.ask(q, p)
+		}
+		<-next.made
+		sweep.early, next = next, nil
+		if quick && i+1 < len(parts) {
+			next = sweep.ask(q, parts[i+1])
+		}
+		if !l.ended(sweep.span(q, p)) {
 			return
 		}
+		quick = sweep.took < quickRange
 	}
 }
 

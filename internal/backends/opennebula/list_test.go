@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/opennebula/onesim"
@@ -75,13 +76,8 @@ func TestListsAreNarrowedDown(t *testing.T) {
 // TestWholeVMsComeInRanges lists more than one range holds, and makes no call for a single VM.
 func TestWholeVMsComeInRanges(t *testing.T) {
 	for _, release := range []string{"3.8.5", "4.14.2", "6.10.0"} {
-		b := newBench(t, release)
 		const n = 2*extendedChunk + 7
-		for range n {
-			if _, err := b.sim.PutVM(onesim.VMSpec{State: onesim.Poweroff, NICs: -1}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		b := newBenchOf(t, onesim.Config{Release: release, VMs: n})
 		var ids []string
 		methods := b.calls(func(ctx context.Context) { ids, _ = b.list(ctx, b.session, backends.Query{View: backends.ViewFull}) })
 		want := []string{"one.vmpool.info"}
@@ -94,6 +90,63 @@ func TestWholeVMsComeInRanges(t *testing.T) {
 		if slices.Sort(ids); len(slices.Compact(ids)) != n {
 			t.Errorf("%s: some came twice", release)
 		}
+	}
+}
+
+// TestRangesAreAskedForAhead looks, in the middle of the second of three ranges, at what has been asked for.
+func TestRangesAreAskedForAhead(t *testing.T) {
+	const n = 3 * extendedChunk
+	for _, c := range []struct {
+		caller string
+		pause  time.Duration // at the first VM of each range
+		asked  int
+	}{{"quick", 0, 3}, {"slow", quickRange, 2}} {
+		t.Run(c.caller, func(t *testing.T) {
+			b := newBenchOf(t, onesim.Config{VMs: n})
+			got := 0
+			for _, err := range b.driver.VMs(t.Context(), b.session, backends.Query{View: backends.ViewFull}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got%extendedChunk == 0 {
+					b.clock.Advance(c.pause)
+				}
+				if got++; got != extendedChunk+extendedChunk/2 {
+					continue
+				}
+				for ctx := t.Context(); b.sim.Calls(extendedList) < c.asked; {
+					select {
+					case <-time.After(time.Millisecond):
+					case <-ctx.Done():
+						t.Fatal("the range behind is not asked for")
+					}
+				}
+				if asked := b.sim.Calls(extendedList); asked != c.asked {
+					t.Errorf("%d ranges are asked for, want %d", asked, c.asked)
+				}
+			}
+			if got != n || b.sim.Calls(extendedList) != 3 {
+				t.Errorf("%d VMs of %d, by %d calls", got, n, b.sim.Calls(extendedList))
+			}
+		})
+	}
+}
+
+// TestARangeAskedForAheadIsDropped leaves while it is on its way.
+func TestARangeAskedForAheadIsDropped(t *testing.T) {
+	b := newBenchOf(t, onesim.Config{VMs: 3 * extendedChunk})
+	b.sim.Inject(onesim.Fault{Method: extendedList, Times: 2})
+	b.sim.Inject(onesim.Fault{Method: extendedList, Delay: time.Hour})
+	got := 0
+	methods := b.calls(func(ctx context.Context) {
+		for range b.driver.VMs(ctx, b.session, backends.Query{View: backends.ViewFull}) {
+			if got++; got > extendedChunk {
+				break
+			}
+		}
+	})
+	if want := append([]string{"one.vmpool.info"}, slices.Repeat([]string{extendedList}, 3)...); got != extendedChunk+1 || !slices.Equal(methods, want) {
+		t.Errorf("%d VMs, and the calls that ended are %q", got, methods)
 	}
 }
 

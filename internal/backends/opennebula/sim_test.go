@@ -24,8 +24,14 @@ var start0 = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func newBench(t *testing.T, release string) *bench {
 	t.Helper()
+	return newBenchOf(t, onesim.Config{Release: release})
+}
+
+func newBenchOf(t *testing.T, c onesim.Config) *bench {
+	t.Helper()
 	clock := onesim.NewClock(start0)
-	sim, err := onesim.Start(onesim.Config{Release: release, Clock: clock})
+	c.Clock = clock
+	sim, err := onesim.Start(c)
 	if err != nil {
 		t.Fatal(err)
 	}

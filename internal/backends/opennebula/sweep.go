@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"time"
 
 	"vmgateway/internal/backends"
 	"vmgateway/internal/backends/wire"
@@ -26,7 +27,41 @@ type sweep struct {
 	each func(item *scan.Item, err error) bool
 	// bad is given a VM that makes every answer which has it fail.
 	bad func(id int, err error) bool
+
+	early *early        // the first call, if it was made before
+	took  time.Duration // to read the last answer, from its begin
 }
+
+// early is a call that is made while the answer before it is still being read: oned thinks about an
+// answer for longer than it takes to read one.
+type early struct {
+	made chan struct{} // closed when the rest is set
+	g    *reading
+	err  error
+}
+
+// ask makes the first call of a span early.
+func (w *sweep) ask(q query, p part) *early {
+	e := &early{made: make(chan struct{})}
+	go func() {
+		defer close(e.made)
+		e.g, e.err = w.d.open(w.ctx, w.s, q.request(p.from, p.to), vmsInPool, w.table)
+	}()
+	return e
+}
+
+// drop gives up a call whose answer nobody wants. Its context has ended.
+func (e *early) drop() {
+	if e == nil {
+		return
+	}
+	if <-e.made; e.err == nil {
+		e.g.close(nil)
+	}
+}
+
+// vmsInPool is where the VMs of a pool's document are.
+const vmsInPool = "VM_POOL/VM"
 
 // everyID is all ids there can be.
 var everyID = part{0, math.MaxInt32}
@@ -68,11 +103,13 @@ func (w *sweep) halves(q query, p part) error {
 
 // read makes one call, and reads its answer while it arrives.
 func (w *sweep) read(r request) error {
-	g, err := w.d.open(w.ctx, w.s, r, "VM_POOL/VM", w.table)
+	g, err := w.open(r)
 	if err != nil {
 		return err
 	}
 	defer g.close(nil)
+	begun := w.d.cfg.Now()
+	defer func() { w.took = w.d.cfg.Now().Sub(begun) }()
 	for {
 		item, err := g.next()
 		damage, damaged := errors.AsType[*scan.Damage](err)
@@ -88,6 +125,14 @@ func (w *sweep) read(r request) error {
 			return errEnough
 		}
 	}
+}
+
+func (w *sweep) open(r request) (*reading, error) {
+	if e := w.early; e != nil {
+		w.early = nil
+		return e.g, e.err
+	}
+	return w.d.open(w.ctx, w.s, r, vmsInPool, w.table)
 }
 
 func enough(goOn bool) error {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { assertAccessible, client, endLogins, fillLogin, logIn, openGate, openPage, startDemo, startGateway, until } from './world.js'
+import { assertAccessible, callOpenNebula, client, endLogins, fillLogin, logIn, openBadWire, openGate, openPage, startDemo, startGateway, until } from './world.js'
 
 const demo = await startDemo(24)
 const api = await client(demo)
@@ -351,6 +351,93 @@ test('a page that was cut off says so, and catches up', async t => {
   await page.getByRole('link', { name: 'renamed-meanwhile' }).waitFor()
   await page.getByText('Live', { exact: true }).waitFor()
   await api.call('PATCH', `/vms/${vm.id}`, { displayName: vm.displayName })
+})
+
+test('ten minutes without a connection: all that happened meanwhile is there', async t => {
+  const gate = await openGate(t, demo)
+  const page = await openPage(t, gate)
+  await page.clock.install()
+  await logIn(page, { ...demo, url: gate.url })
+  const [renamed, started] = await api.find('backend=xen AND state=STOPPED')
+  const gone = await api.call('POST', '/vms', { backend: 'xen', displayName: 'gone-meanwhile', memory: { staticMaxBytes: 2 ** 30 } })
+  await page.goto(`${gate.url}/ui/vms?backend=xen`)
+  await page.getByRole('link', { name: 'gone-meanwhile' }).waitFor()
+  await page.getByText('Live', { exact: true }).waitFor()
+  await gate.close()
+  await page.getByText('Reconnecting', { exact: true }).waitFor()
+
+  await api.call('PATCH', `/vms/${renamed.id}`, { displayName: 'renamed-in-ten-minutes' })
+  await api.call('POST', `/vms/${started.id}:start`)
+  await api.call('DELETE', `/vms/${gone.id}`)
+  const made = await api.call('POST', '/vms', { backend: 'xen', displayName: 'made-meanwhile', memory: { staticMaxBytes: 2 ** 30 } })
+  await until('it runs', async () => (await api.call('GET', `/vms/${started.id}`)).state === 'RUNNING')
+  await page.clock.fastForward('10:00')
+  await page.getByText('Reconnecting', { exact: true }).waitFor()
+  await gate.open()
+  await page.clock.fastForward('00:30') // longer than it ever waits between two attempts
+  await page.getByText('Live', { exact: true }).waitFor()
+
+  const search = page.locator('#fleet-search')
+  await page.getByRole('link', { name: 'renamed-in-ten-minutes' }).waitFor()
+  await page.getByRole('link', { name: 'made-meanwhile' }).waitFor()
+  assert.equal(await page.getByRole('link', { name: 'gone-meanwhile' }).count(), 0)
+  await search.fill(started.id)
+  await rows(page).filter({ hasText: started.displayName }).getByText('Running').waitFor()
+  await search.fill('')
+  const { length } = await api.find('backend=xen')
+  await until('there are as many as there are', async () => (await count(page).textContent()).startsWith(`${length} of`))
+  await api.call('PATCH', `/vms/${renamed.id}`, { displayName: renamed.displayName })
+  await page.getByRole('link', { name: renamed.displayName, exact: true }).waitFor()
+  await api.call('DELETE', `/vms/${made.id}`)
+})
+
+test('what cannot be read is named, and what is odd is shown as it is', async t => {
+  const [bad, young] = await api.find('backend=one AND state=RUNNING')
+  const one = demo.backends.find(b => b.id === 'one')
+  const name = vm => `&lt;NAME&gt;${vm.displayName}&lt;/NAME&gt;`
+  const wire = await openBadWire(t, one, said => said
+    .replace(name(bad), `&lt;NAME&gt;\xff${bad.displayName}&lt;/NAME&gt;`)
+    .replace(new RegExp(`(${name(young)}.*?&lt;STIME&gt;)\\d+`, 's'), '$14102444800')) // 2100
+  const gateway = await startGateway(t, demo, { one: wire })
+  const page = await openPage(t, gateway)
+  await logIn(page, gateway)
+  await page.goto(`${gateway.url}/ui/vms?backend=one`)
+  await page.getByText('1 VM unreadable').click()
+  await page.getByRole('listitem').filter({ hasText: bad.id }).waitFor()
+  await assertAccessible(page, 'what is unreadable')
+  assert.equal(await page.getByRole('link', { name: bad.displayName, exact: true }).count(), 0)
+  const row = rows(page).filter({ has: page.getByRole('link', { name: young.displayName, exact: true }) })
+  await row.getByText(/^in \d+ y$/).waitFor()
+
+  await page.goto(`${gateway.url}/ui/vms/${bad.id}`)
+  await page.getByRole('alert').getByText('BACKEND_FAULT').waitFor()
+  await page.goto(`${gateway.url}/ui/vms/${young.id}`)
+  await page.getByText(/\(in \d+ y\)/).first().waitFor()
+})
+
+test('a VM with 300 disks', async t => {
+  const disks = 'DISK = [ IMAGE_ID = "0" ]\n'.repeat(300)
+  const reply = await callOpenNebula(demo, 'one.vm.allocate', `NAME = "many-disks"\nCPU = "0.1"\nMEMORY = "64"\n${disks}`, true)
+  const id = `one.${/<i(?:4|nt)>(\d+)</.exec(reply)[1]}`
+  for (const width of [1440, 360]) {
+    const page = await openPage(t, demo, { width })
+    await logIn(page, demo)
+    await page.goto(`${demo.url}/ui/vms/${id}`)
+    await page.getByRole('heading', { name: 'Disks (300)' }).waitFor()
+    const lines = page.getByRole('group', { name: 'Disks' }).locator('tbody tr')
+    assert.equal(await lines.count(), 20)
+    await page.getByRole('button', { name: 'Show all 300' }).click()
+    await lines.nth(299).waitFor()
+    assert.equal(await lines.count(), 300)
+    await assertAccessible(page, `${width} px wide`)
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth) <= width)
+    await page.getByRole('button', { name: 'Edit' }).click()
+    await page.getByLabel('Description').fill('so many')
+    await page.getByRole('button', { name: 'Save' }).click()
+    await page.locator('.vm-about', { hasText: 'so many' }).waitFor()
+    assert.equal(await lines.count(), 300)
+    await api.call('PATCH', `/vms/${id}`, { description: '' })
+  }
 })
 
 test('a backend that goes away is named, and its VMs stay as they were last seen', async t => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
 import { createRequire } from 'node:module'
 import net from 'node:net'
 import { join } from 'node:path'
@@ -98,6 +99,27 @@ export async function openGate(t, { url }) {
   await gate.open()
   t.after(() => gate.close())
   return gate
+}
+
+/** A way to a backend on which what it says is changed: edit gives other bytes, each as a character. */
+export async function openBadWire(t, { endpoint }, edit) {
+  const server = http.createServer(async (request, response) => {
+    try {
+      const headers = { 'Content-Type': request.headers['content-type'] }
+      const answer = await fetch(endpoint, { method: 'POST', headers, body: Buffer.concat(await request.toArray()) })
+      const said = Buffer.from(await answer.arrayBuffer()).toString('latin1')
+      response.writeHead(answer.status, { 'Content-Type': answer.headers.get('content-type') })
+      response.end(Buffer.from(edit(said), 'latin1'))
+    } catch {
+      response.destroy() // the backend is gone already, or the gateway is
+    }
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    server.closeAllConnections()
+    return new Promise(resolve => server.close(resolve))
+  })
+  return `http://127.0.0.1:${server.address().port}${new URL(endpoint).pathname}`
 }
 
 const browser = await chromium.launch({
@@ -196,7 +218,8 @@ export async function callOpenNebula(demo, method, ...args) {
   const { endpoint } = demo.backends.find(b => b.id === 'one')
   const { username, password } = account(demo, 'one', 'admin')
   const text = s => s.replace(/[&<]/g, c => `&#${c.charCodeAt(0)};`)
-  const params = [`${username}:${password}`, ...args].map(a => typeof a === 'number' ? `<int>${a}</int>` : `<string>${text(a)}</string>`)
+  const kinds = { number: a => `<int>${a}</int>`, boolean: a => `<boolean>${Number(a)}</boolean>`, string: a => `<string>${text(a)}</string>` }
+  const params = [`${username}:${password}`, ...args].map(a => kinds[typeof a](a))
   const response = await fetch(endpoint, {
     method: 'POST',
     headers: { 'Content-Type': 'text/xml' },

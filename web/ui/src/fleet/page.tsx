@@ -104,7 +104,7 @@ function Trouble() {
   if (unreachable.length + unreadable === 0) return null
   const parts = [
     unreachable.length > 0 && `${unreachable.map(u => u.backend).join(', ')} unreachable`,
-    unreadable > 0 && `${count(unreadable)} VMs unreadable`,
+    unreadable > 0 && `${count(unreadable)} ${unreadable === 1 ? 'VM' : 'VMs'} unreadable`,
   ].filter(Boolean)
   return (
     <details className="trouble">

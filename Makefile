@@ -35,7 +35,7 @@ ui: ## Build the web console anew, into web/ui/dist, which is committed
 	tools/need.sh node npm
 	cd web/ui && npm ci --no-progress && npm run --silent check && npm run --silent build
 
-clients: ## Make the clients for Go and TypeScript from the contract, where the examples use them
+clients: ## Make the clients anew from the contract, into clients, which is committed
 	tools/need.sh go node npm
 	tools/clients/make.sh
 
@@ -48,4 +48,5 @@ lint: ## Read the Go code with golangci-lint
 
 clean: ## Remove what was built
 	rm -rf bin tools/contract/node_modules tools/live/node_modules \
-		examples/javascript/node_modules examples/javascript/gateway.d.ts examples/go/gateway/client.go tools/ui/node_modules web/ui/node_modules
+		tools/clients/node_modules clients/typescript/node_modules examples/javascript/node_modules \
+		tools/ui/node_modules web/ui/node_modules

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Makes the clients that the examples use from openapi.yaml: examples/go/gateway/client.go and
-# examples/javascript/gateway.d.ts. Which generator, and which version, is said by go.mod and
-# package.json there.
+# Makes what is generated of the clients from openapi.yaml: clients/go/api.gen.go, clients/typescript/schema.d.ts,
+# and what TypeScript makes of the source beside that, clients/typescript/dist.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../../examples"
+cd "$(dirname "${BASH_SOURCE[0]}")"
 
 echo "clients: Go"
-(cd go && go generate ./...)
+(cd go && go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 -config config.yaml ../../../openapi.yaml)
 
 echo "clients: TypeScript"
-cd javascript
+cd ../../clients/typescript
 if ! cmp -s package-lock.json node_modules/.installed; then
   npm ci --no-progress --silent
   cp package-lock.json node_modules/.installed
 fi
-npm run --silent client >/dev/null
+npm run --silent schema >/dev/null
+rm -rf dist
+npm run --silent build

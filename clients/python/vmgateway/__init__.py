@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from http.client import HTTPException, HTTPResponse
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPSHandler, Request, build_opener
@@ -40,7 +40,7 @@ class ProblemError(Exception):
         super().__init__(_text(problem) if problem else f"HTTP {status}")
         self.status = status
         self.problem = problem
-        self.code: str | None = problem and problem["code"]
+        self.code: str | None = problem["code"] if problem else None
         self.retry_after = retry_after  # how many seconds to wait, if that was said
 
 
@@ -52,7 +52,7 @@ class OperationError(Exception):
         text = f"{operation['verb']}{f' of {vm}' if vm else ''}: {operation['state']}"
         super().__init__(f"{text}: {_text(problem)}" if problem else text)
         self.operation = operation
-        self.code: str | None = problem and problem["code"]
+        self.code: str | None = problem["code"] if problem else None
         self.__cause__ = ProblemError(problem["status"], problem) if problem else None
 
 
@@ -256,8 +256,8 @@ class Gateway:
 def _parameter(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return ",".join(map(_parameter, value))
+    if isinstance(value, (list, tuple)):
+        return ",".join(str(part) for part in cast("Iterable[object]", value))
     return str(value)
 
 

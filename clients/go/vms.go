@@ -37,7 +37,8 @@ func (e *MissingError) add(unreachable []Unreachable, undecodable []Undecodable,
 		}
 	}
 	for _, u := range undecodable {
-		if !slices.ContainsFunc(e.Undecodable, func(known Undecodable) bool { return u.ID != nil && known.ID != nil && *known.ID == *u.ID }) {
+		same := func(known Undecodable) bool { return u.ID != nil && known.ID != nil && *known.ID == *u.ID }
+		if !slices.ContainsFunc(e.Undecodable, same) {
 			e.Undecodable = append(e.Undecodable, u)
 		}
 	}

@@ -14,19 +14,20 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	if len(os.Args) != 4 {
 		fmt.Fprintln(os.Stderr, "usage: GATEWAY_PASSWORD=… migrate URL BACKEND USER")
 		os.Exit(2)
 	}
-	if err := run(ctx, os.Args[1], os.Args[2], os.Args[3], os.Getenv("GATEWAY_PASSWORD")); err != nil {
+	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Getenv("GATEWAY_PASSWORD")); err != nil {
 		fmt.Fprintln(os.Stderr, "migrate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, url, backend, username, password string) (err error) {
+func run(url, backend, username, password string) (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+
 	// region login
 	c, err := gateway.LogIn(ctx, url, gateway.Credentials{
 		Backend: backend, Username: username, Password: gateway.Secret(password),

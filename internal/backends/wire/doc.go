@@ -11,8 +11,7 @@
 // reads a reply whole, and [Reply.Value] is what it holds; one that may be long is read record by
 // record while it arrives, from the body that [Client.Open] gives. The other ways were rejected: kolo's
 // decoder trims untyped strings and loses its place on an empty <value></value>, and encoding/xml
-// refuses a whole pool of machines for one bad byte, at a twentieth of the speed. kolo's decoder
-// remains for small typed replies ([Reply.Decode]), where neither can happen.
+// refuses a whole pool of machines for one bad byte, at a twentieth of the speed.
 //
 // kolo's client was rejected as well: it sends one call at a time, takes no context, and turns a
 // fault's code into text.

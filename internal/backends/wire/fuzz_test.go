@@ -35,10 +35,6 @@ func FuzzReply(f *testing.F) {
 		if !bytes.Contains(body, v.Body()) {
 			t.Error("Body is not of the reply")
 		}
-		var into any
-		if r.Decode(&into) == nil && err != nil {
-			t.Errorf("kolo takes what is refused here: %v", err)
-		}
 	})
 }
 

@@ -1,12 +1,9 @@
 package wire
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"sync"
-
-	"github.com/kolo/xmlrpc"
 
 	"vmgateway/internal/backends/wire/scan"
 )
@@ -75,53 +72,4 @@ func (r *Reply) fault(v scan.Value) error {
 		return r.malformed(fmt.Errorf("a fault's text: %w", err))
 	}
 	return &Fault{Method: r.method, Code: int(code), Text: string(text)}
-}
-
-// Decode fills v, a pointer, by way of kolo/xmlrpc. It is for small replies whose every value has
-// its type written down, as oned's have; others are refused as Malformed, because kolo trims
-// untyped strings, loses its place on an empty one, reads a text only up to a CDATA section, and
-// takes an empty number or <nil/> for a zero.
-// Errors are those of Value.
-func (r *Reply) Decode(v any) (err error) {
-	top, err := r.Value()
-	if err != nil {
-		return err
-	}
-	if !r.plain() || !typed(top) {
-		return r.malformed(errors.New("it has untyped or absent values or CDATA, which have to be read by Value"))
-	}
-	defer func() {
-		// kolo reflects on v without looking whether it can be set.
-		if recover() != nil {
-			err = r.malformed(fmt.Errorf("it cannot be decoded into a %T", v))
-		}
-	}()
-	if err := xmlrpc.Response(r.body).Unmarshal(v); err != nil {
-		// kolo's and strconv's texts quote what they could not read.
-		return r.malformed(fmt.Errorf("it does not fit a %T", v))
-	}
-	return nil
-}
-
-// plain reports whether the reply has neither CDATA sections nor comments, and no instruction but the
-// XML declaration that it begins with.
-func (r *Reply) plain() bool {
-	return !bytes.Contains(r.body, []byte("<!")) && bytes.LastIndex(r.body, []byte("<?")) <= 0
-}
-
-// typed reports whether v and all that is in it says what it is, and nothing but a string is empty.
-func typed(v scan.Value) bool {
-	switch v.Kind() {
-	case scan.Array, scan.Struct:
-		p := v.Parts(v.Kind())
-		for p.Next() {
-			if !typed(p.Value) {
-				return false
-			}
-		}
-		return p.Err() == nil
-	case scan.String:
-		return v.Typed()
-	}
-	return len(v.Body()) > 0
 }

@@ -318,10 +318,6 @@ func TestMalformedReplies(t *testing.T) {
 			if e := failure(t, err); e.Kind != Malformed || !e.Sent {
 				t.Error(e)
 			}
-			var into any
-			if err := failure(t, r.Decode(&into)); err.Kind != Malformed {
-				t.Error(err)
-			}
 		})
 	}
 }
@@ -386,52 +382,5 @@ func TestMember(t *testing.T) {
 	}
 	if !reflect.DeepEqual(kinds, []scan.Kind{scan.Struct, scan.String}) || items.Err() != nil {
 		t.Error(kinds, items.Err())
-	}
-}
-
-func TestDecode(t *testing.T) {
-	r := reply(wrap("<value><array><data>\r\n<value><boolean>1</boolean></value>\r\n<value><string> a &amp; b</string></value>\r\n<value><i4>0</i4></value>\r\n</data></array></value>"))
-	var got []any
-	if err := r.Decode(&got); err != nil || !reflect.DeepEqual(got, []any{true, " a & b", int64(0)}) {
-		t.Errorf("%#v %v", got, err)
-	}
-	var typed struct {
-		Code int    `xmlrpc:"code"`
-		Text string `xmlrpc:"text"`
-	}
-	r = reply(wrap("<value><struct><member><name>code</name><value><int>5</int></value></member><member><name>text</name><value><string>a</string></value></member></struct></value>"))
-	if err := r.Decode(&typed); err != nil || typed.Code != 5 || typed.Text != "a" {
-		t.Errorf("%+v %v", typed, err)
-	}
-}
-
-func TestDecodeRefuses(t *testing.T) {
-	text := "<value><string>" + sealed + "</string></value>"
-	var number int
-	var fit string
-	for name, row := range map[string]struct {
-		text string
-		into any
-	}{
-		"untyped":       {"<value> " + sealed + " </value>", &fit},
-		"empty untyped": {"<value><array><data><value></value><value><int>1</int></value></data></array></value>", new([]any)},
-		"CDATA":         {"<value><string>a<![CDATA[b]]></string></value>", &fit},
-		"comment":       {"<value><string>a<!-- b -->c</string></value>", &fit},
-		"another type":  {text, &number},
-		"no number":     {"<value><int>" + sealed + "</int></value>", &number},
-		"no pointer":    {text, fit},
-		"nil":           {text, nil},
-		"nil pointer":   {text, (*string)(nil)},
-		"nil value":     {"<value><nil/></value>", &fit},
-		"empty number":  {"<value><int></int></value>", &number},
-		"empty tag":     {"<value><int/></value>", &number},
-		"bad byte":      {"<value><string>\x01</string></value>", &fit},
-	} {
-		t.Run(name, func(t *testing.T) {
-			err := reply(wrap(row.text)).Decode(row.into)
-			if e := failure(t, err); e.Kind != Malformed {
-				t.Error(e)
-			}
-		})
 	}
 }

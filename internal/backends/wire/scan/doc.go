@@ -35,7 +35,7 @@
 //
 // # Limits
 //
-// Elements are nested MaxDepth deep at most, names have MaxName bytes, tags with attributes MaxTag. How
+// Elements are nested MaxDepth deep at most, names have MaxName bytes, tags with attributes 64 KiB. How
 // long a record may be is the window's limit; a longer one is told and passed over, never held.
 //
 // Damage stays inside one record: a character or reference that XML has not, tags that do not match, a

@@ -110,7 +110,7 @@ func (d *Document) next() (*Item, error) {
 			return nil, d.close()
 		}
 		item, err := d.read()
-		if err != nil || item.Is(d.name) {
+		if err != nil || item.is(d.name) {
 			return item, err
 		}
 	}
@@ -227,7 +227,7 @@ func begins(b []byte, i int) bool { return len(b)-i > len(lt) && word4(b, i) == 
 // misc is the place of what follows blanks, comments and processing instructions.
 func misc(b []byte, i int) (next int, err error) {
 	for {
-		for i < len(b) && IsSpace(b[i]) {
+		for i < len(b) && isSpace(b[i]) {
 			i++
 		}
 		if len(b)-i <= len(lt) {

@@ -11,7 +11,7 @@ import (
 // Limits of a record, beside MaxDepth.
 const (
 	MaxName = 1 << 10  // bytes of an element's name
-	MaxTag  = 64 << 10 // bytes of a tag that has attributes
+	maxTag  = 64 << 10 // bytes of a tag that has attributes
 )
 
 var (
@@ -138,7 +138,7 @@ func (w *walker) step(b []byte, i int, t passage) (next int, err error) {
 	case f == End:
 		return i, errNoStart
 	case w.base+w.depth >= MaxDepth:
-		return i, ErrDeep
+		return i, errDeep
 	}
 	w.push(b[j:k], j, next)
 	if f == Empty {
@@ -222,7 +222,7 @@ func (w *walker) long(b []byte, i int) (f Form, nameEnd, next int, err error) {
 		if j == len(b) {
 			return Start, j, j, ErrEnds
 		}
-		if len(w.tag) > MaxTag {
+		if len(w.tag) > maxTag {
 			return Start, j, j, errLong
 		}
 		r, size, err := char(b, j)
@@ -234,7 +234,7 @@ func (w *walker) long(b []byte, i int) (f Form, nameEnd, next int, err error) {
 		if j += size; r != '>' && r != '<' {
 			continue
 		}
-		name, f, _, err := Tag(w.tag, 0)
+		name, f, _, err := readTag(w.tag, 0)
 		if errors.Is(err, ErrEnds) {
 			continue // a > inside quotes
 		}
@@ -344,7 +344,7 @@ func char(b []byte, i int) (r rune, size int, err error) {
 		}
 		return 0, 0, errOdd
 	case c < utf8.RuneSelf:
-		if !IsChar(rune(c)) {
+		if !isChar(rune(c)) {
 			return 0, 0, errChar
 		}
 		return rune(c), 1, nil
@@ -353,7 +353,7 @@ func char(b []byte, i int) (r rune, size int, err error) {
 	switch {
 	case size == 1 && !utf8.FullRune(b[i:]):
 		return 0, 0, ErrEnds
-	case size == 1 || !IsChar(r):
+	case size == 1 || !isChar(r):
 		return 0, 0, errChar
 	}
 	return r, size, nil
@@ -361,7 +361,7 @@ func char(b []byte, i int) (r rune, size int, err error) {
 
 // outer reads the string's reference at b[i]. One that may hide markup is odd.
 func outer(b []byte, i int) (r rune, size int, err error) {
-	switch r, size = Reference(b[i:]); {
+	switch r, size = reference(b[i:]); {
 	case size == 0 && len(b)-i < maxReference && bytes.IndexByte(b[i:], ';') < 0:
 		return 0, 0, ErrEnds
 	case size == 0:

@@ -19,8 +19,8 @@ func (it *Item) Raw() []byte { return it.raw }
 // front of the damage.
 func (it *Item) Found() []Found { return it.found }
 
-// Is reports whether a sound item has that name.
-func (it *Item) Is(name string) bool {
+// is reports whether a sound item has that name.
+func (it *Item) is(name string) bool {
 	n := len(lt) + len(name)
 	return len(it.raw) > n && string(it.raw[len(lt):n]) == name && !wordByte[it.raw[n]]
 }
@@ -57,7 +57,7 @@ func Unescape(dst, text []byte) []byte {
 		}
 		dst = append(dst, text[:i]...)
 		text = text[i:]
-		r, size := Reference(text)
+		r, size := reference(text)
 		if size == 0 {
 			r, size = '&', 1
 		}

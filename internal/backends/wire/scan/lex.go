@@ -12,7 +12,7 @@ const MaxDepth = 64
 // Errors of the scanners. ErrEnds is the one that a cut-off text gives.
 var (
 	ErrEnds = errors.New("it ends early")
-	ErrDeep = fmt.Errorf("it is nested deeper than %d levels", MaxDepth)
+	errDeep = fmt.Errorf("it is nested deeper than %d levels", MaxDepth)
 )
 
 // wordByte has the bytes of a name.
@@ -38,9 +38,9 @@ const (
 	Empty // <a/>
 )
 
-// Tag reads the tag at b[i], which is a '<', and gives its name and the place after it. It checks
+// readTag reads the tag at b[i], which is a '<', and gives its name and the place after it. It checks
 // that attributes are quoted, and looks no closer at them.
-func Tag(b []byte, i int) (name []byte, f Form, next int, err error) {
+func readTag(b []byte, i int) (name []byte, f Form, next int, err error) {
 	j := i + 1
 	if j < len(b) && b[j] == '/' {
 		f = End
@@ -91,7 +91,7 @@ func tagRest(b []byte, j int, f Form) (Form, int, error) {
 				return f, j, errors.New("an attribute has a < inside")
 			}
 			j += n + 2
-		case IsSpace(c), c == '=', wordByte[c]:
+		case isSpace(c), c == '=', wordByte[c]:
 			j++
 		default:
 			return f, j, errors.New("a tag has a character that belongs to no attribute")
@@ -100,17 +100,17 @@ func tagRest(b []byte, j int, f Form) (Form, int, error) {
 	return f, j, ErrEnds
 }
 
-// IsSpace reports whether c is one of XML's blanks.
-func IsSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+// isSpace reports whether c is one of XML's blanks.
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
 
-// SkipMisc is the place of what follows blanks, comments and processing instructions.
-func SkipMisc(b []byte, i int) int {
+// skipMisc is the place of what follows blanks, comments and processing instructions.
+func skipMisc(b []byte, i int) int {
 	for i < len(b) {
 		switch {
-		case IsSpace(b[i]):
+		case isSpace(b[i]):
 			i++
 		case b[i] == '<' && i+1 < len(b) && (b[i+1] == '?' || bytes.HasPrefix(b[i:], commentOpen)):
-			n, _ := Section(b[i:])
+			n, _ := rawSection(b[i:])
 			if n == 0 {
 				return i
 			}
@@ -134,7 +134,7 @@ func skipText(b []byte, i int) (next int, err error) {
 		if c := b[i+1]; c != '!' && c != '?' {
 			return i, nil
 		}
-		n, _ = Section(b[i:])
+		n, _ = rawSection(b[i:])
 		if n == 0 {
 			return i, unfinished(b[i:])
 		}
@@ -152,8 +152,8 @@ func unfinished(b []byte) error {
 	return errors.New("it has a declaration, which no reply has")
 }
 
-// At adds a place to an error of a scanner.
-func At(err error, i int) error { return fmt.Errorf("%w, at byte %d", err, i) }
+// errorAt adds a place to an error of a scanner.
+func errorAt(err error, i int) error { return fmt.Errorf("%w, at byte %d", err, i) }
 
 // Trim is b without a byte order mark.
 func Trim(b []byte) []byte { return bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) }

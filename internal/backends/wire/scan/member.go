@@ -76,11 +76,11 @@ func kindOf(name []byte) Kind {
 	return Invalid
 }
 
-// span is where a value is in the bytes that were walked: what stands between the tags of its type.
+// span is where a value is in the bytes that were walked: what stands between the tags of its type,
+// or of the value where it has none.
 type span struct {
 	from, to int32
 	kind     Kind
-	bare     bool // there are no such tags
 }
 
 // ParseReply walks a whole reply, down to its last level, and gives its one value; fault says that it is
@@ -94,8 +94,8 @@ func ParseReply(b []byte) (v Value, fault bool, err error) {
 	if err == nil {
 		i, err = expectEnds(b, i, around(fault)...)
 	}
-	if i = SkipMisc(b, i); err == nil && i != len(b) {
-		err = At(errFollows, i)
+	if i = skipMisc(b, i); err == nil && i != len(b) {
+		err = errorAt(errFollows, i)
 	}
 	if err != nil {
 		return Value{}, false, err
@@ -117,7 +117,7 @@ func readHead(b []byte) (next int, fault bool, err error) {
 	if err != nil {
 		return i, false, err
 	}
-	i = SkipMisc(b, i)
+	i = skipMisc(b, i)
 	name, _, next, err := tagAt(b, i)
 	if err != nil {
 		return next, false, err
@@ -151,23 +151,23 @@ func readValue(b []byte, i, depth int) (v span, next int, err error) {
 			return v, next, nil
 		}
 	} else {
-		i = SkipMisc(b, i)
+		i = skipMisc(b, i)
 		name, f, j, err := tagAt(b, i)
 		switch {
 		case err != nil:
 			return v, j, err
 		case string(name) != "value" || f == End:
-			return v, i, At(errors.New("no <value"), i)
+			return v, i, errorAt(errors.New("no <value"), i)
 		case f == Empty:
 			return bareSpan(j, j), j, nil
 		}
 		i = j
 	}
-	j := SkipMisc(b, i)
+	j := skipMisc(b, i)
 	if j+1 < len(b) && b[j] == '<' && b[j+1] != '/' && b[j+1] != '!' {
 		v, j, err = readTyped(b, j, depth)
 	} else if j, err = skipText(b, i); err != nil {
-		err = At(err, j)
+		err = errorAt(err, j)
 	} else {
 		v = bareSpan(i, j)
 	}
@@ -196,7 +196,7 @@ func bareText(b []byte, i int) (v span, next int) {
 }
 
 // bareSpan is a text without a type, which is a String.
-func bareSpan(from, to int) span { return span{int32(from), int32(to), String, true} }
+func bareSpan(from, to int) span { return span{int32(from), int32(to), String} }
 
 // readTyped walks the element at b[i], which says a value's type.
 func readTyped(b []byte, i, depth int) (v span, next int, err error) {
@@ -223,7 +223,7 @@ func readTyped(b []byte, i, depth int) (v span, next int, err error) {
 		return readStruct(b, j, depth, nil, nil)
 	case "array":
 		if f == Empty {
-			return v, i, At(errors.New("no <data"), i)
+			return v, i, errorAt(errors.New("no <data"), i)
 		}
 		return readArray(b, j, depth)
 	}
@@ -234,18 +234,18 @@ func readTyped(b []byte, i, depth int) (v span, next int, err error) {
 func readScalar(b, name []byte, f Form, i, from int) (v span, next int, err error) {
 	kind := kindOf(name)
 	if kind == Invalid {
-		return v, i, At(errors.New("a type that XML-RPC has not"), i)
+		return v, i, errorAt(errors.New("a type that XML-RPC has not"), i)
 	}
 	if f == Empty {
 		return span{from: int32(from), to: int32(from), kind: kind}, from, nil
 	}
 	j, err := skipText(b, from)
 	if err != nil {
-		return v, j, At(err, j)
+		return v, j, errorAt(err, j)
 	}
 	got, g, next, err := tagAt(b, j)
 	if err == nil && (g != End || !bytes.Equal(got, name)) {
-		err = At(fmt.Errorf("no end tag of a %s", kind), j)
+		err = errorAt(fmt.Errorf("no end tag of a %s", kind), j)
 	}
 	return span{from: int32(from), to: int32(j), kind: kind}, next, err
 }
@@ -253,24 +253,24 @@ func readScalar(b, name []byte, f Form, i, from int) (v span, next int, err erro
 // readArray walks an array from behind its start tag.
 func readArray(b []byte, i, depth int) (v span, next int, err error) {
 	if depth >= MaxDepth {
-		return v, i, At(ErrDeep, i)
+		return v, i, errorAt(errDeep, i)
 	}
-	i = SkipMisc(b, i)
+	i = skipMisc(b, i)
 	name, f, i, err := tagAt(b, i)
 	if err == nil && (string(name) != "data" || f == End) {
-		err = At(errors.New("no <data"), i)
+		err = errorAt(errors.New("no <data"), i)
 	}
 	if err != nil {
 		return v, i, err
 	}
 	v = span{from: int32(i), to: int32(i), kind: Array}
 	if f != Empty {
-		i = SkipMisc(b, i)
+		i = skipMisc(b, i)
 		for !endsAt(b, i) {
 			if _, i, err = readValue(b, i, depth+1); err != nil {
 				return v, i, err
 			}
-			i = SkipMisc(b, i)
+			i = skipMisc(b, i)
 		}
 		v.to = int32(i)
 		if i, err = expectEnd(b, i, "data"); err != nil {
@@ -285,10 +285,10 @@ func readArray(b []byte, i, depth int) (v span, next int, err error) {
 // that the table names.
 func readStruct(b []byte, i, depth int, t *Members, spans []span) (v span, next int, err error) {
 	if depth >= MaxDepth {
-		return v, i, At(ErrDeep, i)
+		return v, i, errorAt(errDeep, i)
 	}
 	v = span{from: int32(i), to: int32(i), kind: Struct}
-	i = SkipMisc(b, i)
+	i = skipMisc(b, i)
 	for !endsAt(b, i) {
 		name, value, j, err := readMember(b, i, depth)
 		if err != nil {
@@ -297,7 +297,7 @@ func readStruct(b []byte, i, depth int, t *Members, spans []span) (v span, next 
 		if t != nil {
 			t.note(name, value, spans)
 		}
-		i = SkipMisc(b, j)
+		i = skipMisc(b, j)
 	}
 	v.to = int32(i)
 	next, err = expectEnd(b, i, "struct")
@@ -333,10 +333,10 @@ func readName(b []byte, i int) (name []byte, next int, err error) {
 	if i, err = Expect(b, i, "member", Start); err != nil {
 		return nil, i, err
 	}
-	i = SkipMisc(b, i)
+	i = skipMisc(b, i)
 	got, f, from, err := tagAt(b, i)
 	if err == nil && (string(got) != "name" || f == End) {
-		err = At(errors.New("no <name"), i)
+		err = errorAt(errors.New("no <name"), i)
 	}
 	if err != nil {
 		return nil, from, err
@@ -344,7 +344,7 @@ func readName(b []byte, i int) (name []byte, next int, err error) {
 	to := from
 	if f != Empty {
 		if to, err = skipText(b, from); err != nil {
-			return nil, to, At(err, to)
+			return nil, to, errorAt(err, to)
 		}
 		if i, err = expectEnd(b, to, "name"); err != nil {
 			return nil, i, err
@@ -353,7 +353,7 @@ func readName(b []byte, i int) (name []byte, next int, err error) {
 		i = from
 	}
 	if to-from > maxName {
-		return nil, from, At(errName, from)
+		return nil, from, errorAt(errName, from)
 	}
 	return b[from:to], i, nil
 }
@@ -365,14 +365,14 @@ func endsAt(b []byte, i int) bool { return i+1 < len(b) && b[i] == '<' && b[i+1]
 func tagAt(b []byte, i int) (name []byte, f Form, next int, err error) {
 	switch {
 	case i >= len(b):
-		return nil, Start, i, At(ErrEnds, i)
+		return nil, Start, i, errorAt(ErrEnds, i)
 	case b[i] != '<':
-		return nil, Start, i, At(errors.New("text where a tag belongs"), i)
+		return nil, Start, i, errorAt(errors.New("text where a tag belongs"), i)
 	case i+1 < len(b) && (b[i+1] == '!' || b[i+1] == '?'):
-		return nil, Start, i, At(unfinished(b[i:]), i)
+		return nil, Start, i, errorAt(unfinished(b[i:]), i)
 	}
-	if name, f, next, err = Tag(b, i); err != nil {
-		err = At(err, i)
+	if name, f, next, err = readTag(b, i); err != nil {
+		err = errorAt(err, i)
 	}
 	return name, f, next, err
 }
@@ -387,13 +387,13 @@ func expectEnd(b []byte, i int, name string) (next int, err error) {
 
 // Expect reads a tag of that name and form after blanks and comments, and gives the place after it.
 func Expect(b []byte, i int, name string, f Form) (next int, err error) {
-	i = SkipMisc(b, i)
+	i = skipMisc(b, i)
 	got, g, next, err := tagAt(b, i)
 	if err != nil {
 		return next, err
 	}
 	if string(got) != name || g != f {
-		return next, At(fmt.Errorf("no %s%s", [...]string{"<", "</", "empty <"}[f], name), i)
+		return next, errorAt(fmt.Errorf("no %s%s", [...]string{"<", "</", "empty <"}[f], name), i)
 	}
 	return next, nil
 }

@@ -52,7 +52,7 @@ func (r *Reader) End() error {
 	}
 	for {
 		b := r.w.Bytes()
-		r.w.Advance(SkipMisc(b, 0))
+		r.w.Advance(skipMisc(b, 0))
 		rest := len(r.w.Bytes())
 		switch err := r.w.More(); {
 		case errors.Is(err, io.EOF) && rest == 0:
@@ -93,7 +93,7 @@ func enter(b []byte) (c container, next int, err error) {
 	if err != nil {
 		return c, i, err
 	}
-	i = SkipMisc(b, i)
+	i = skipMisc(b, i)
 	name, f, i, err := tagAt(b, i)
 	switch {
 	case err != nil:
@@ -102,7 +102,7 @@ func enter(b []byte) (c container, next int, err error) {
 		c.kind = Struct
 	case string(name) == "array" && f == Start:
 		c.kind = Array
-		i = SkipMisc(b, i)
+		i = skipMisc(b, i)
 		if name, f, i, err = tagAt(b, i); err == nil && (string(name) != "data" || f == End) {
 			err = errors.New("no <data")
 		}
@@ -138,7 +138,7 @@ func (r *Reader) Member() (name string, ok bool, err error) {
 				return i, err
 			}
 		}
-		if i = SkipMisc(b, i); endsAt(b, i) {
+		if i = skipMisc(b, i); endsAt(b, i) {
 			ok = false
 			return expectEnds(b, i, c.closing()...)
 		}
@@ -225,7 +225,7 @@ func (r *Reader) Next(rec *Record) (ok bool, err error) {
 	}
 	for {
 		b := r.w.Bytes()
-		i := SkipMisc(b, 0)
+		i := skipMisc(b, 0)
 		if endsAt(b, i) {
 			if i, err = expectEnds(b, i, c.closing()...); err == nil {
 				r.w.Advance(i)
@@ -322,7 +322,7 @@ func (r *Reader) landmark(b []byte) (begins, ends bool, err error) {
 	case b[1] == '!' || b[1] == '?':
 		return false, false, nil
 	}
-	tag, f, _, err := Tag(b, 0)
+	tag, f, _, err := readTag(b, 0)
 	switch {
 	case err != nil:
 		return false, false, err
@@ -338,7 +338,7 @@ func (r *Reader) landmark(b []byte) (begins, ends bool, err error) {
 	if i, err = Expect(b, i, "value", Start); err != nil {
 		return false, false, err
 	}
-	tag, _, _, err = tagAt(b, SkipMisc(b, i))
+	tag, _, _, err = tagAt(b, skipMisc(b, i))
 	return err == nil && string(tag) == "struct", false, err
 }
 

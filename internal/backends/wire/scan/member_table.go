@@ -32,9 +32,6 @@ func NewMembers(names ...string) *Members {
 	return t
 }
 
-// Names are the names by their slots.
-func (t *Members) Names() []string { return t.names }
-
 // slot is that of a name, or -1.
 func (t *Members) slot(name []byte) int {
 	for at := hash(name); ; at++ {
@@ -92,7 +89,7 @@ func (r *Record) Parse(v Value) error {
 		return v.not(Struct)
 	}
 	r.whole = span{to: int32(len(v.body)), kind: Struct}
-	for i := SkipMisc(r.b, 0); i < len(r.b); i = SkipMisc(r.b, i) {
+	for i := skipMisc(r.b, 0); i < len(r.b); i = skipMisc(r.b, i) {
 		name, value, next, err := readMember(r.b, i, 0)
 		if err != nil {
 			return err

@@ -16,23 +16,19 @@ import (
 type Value struct {
 	body []byte // between the tags of its type
 	kind Kind
-	bare bool
 }
 
-func (s span) of(b []byte) Value { return Value{b[s.from:s.to:s.to], s.kind, s.bare} }
+func (s span) of(b []byte) Value { return Value{b[s.from:s.to:s.to], s.kind} }
 
 // Kind is the value's type.
 func (v Value) Kind() Kind { return v.kind }
-
-// Typed reports whether its type is written down. It may be left out for a String.
-func (v Value) Typed() bool { return !v.bare }
 
 // Body is what stands between the tags of the value's type, still escaped: the same for the same value
 // from the same backend. It must not be changed.
 func (v Value) Body() []byte { return v.body }
 
 // Clone is the value in bytes of its own.
-func (v Value) Clone() Value { return Value{bytes.Clone(v.body), v.kind, v.bare} }
+func (v Value) Clone() Value { return Value{bytes.Clone(v.body), v.kind} }
 
 func (v Value) not(want Kind) error {
 	return fmt.Errorf("a value of type %s where %s belongs", v.kind, want)
@@ -227,7 +223,7 @@ func (v Value) Parts(k Kind) Parts {
 
 // Next goes to the next part, and reports whether there is one.
 func (p *Parts) Next() bool {
-	if p.i = SkipMisc(p.b, p.i); p.i == len(p.b) || p.err != nil {
+	if p.i = skipMisc(p.b, p.i); p.i == len(p.b) || p.err != nil {
 		return false
 	}
 	var v span

@@ -93,7 +93,7 @@ func (n *Normal) section(b []byte) (size int) {
 
 // reference writes what a reference stands for. A size of 0 says that it takes more of b.
 func (n *Normal) reference(b []byte) (size int) {
-	r, size := Reference(b)
+	r, size := reference(b)
 	if size == 0 {
 		if len(b) < maxReference && !bytes.ContainsAny(b, ";<") {
 			return 0

@@ -16,7 +16,7 @@ func (d *Document) abandon() (*Item, error) {
 
 // salvage hands over a damaged item: it looks for its end.
 func (d *Document) salvage(cause error) (*Item, error) {
-	damage := &Damage{At(over(cause, errCutOff), int(d.w.Offset())+d.walk.reach)}
+	damage := &Damage{errorAt(over(cause, errCutOff), int(d.w.Offset())+d.walk.reach)}
 	for whole := false; ; {
 		n, err := d.resume(d.w.Bytes(), whole)
 		if err == nil {

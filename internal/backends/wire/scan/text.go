@@ -34,7 +34,7 @@ func BadChar[T string | []byte](s T) int {
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(string(s[i:min(len(s), i+utf8.UTFMax)]))
-		if r == utf8.RuneError && size == 1 || !IsChar(r) {
+		if r == utf8.RuneError && size == 1 || !isChar(r) {
 			return i
 		}
 		i += size
@@ -57,8 +57,8 @@ func plainRun[T string | []byte](s T, i int) int {
 	return i
 }
 
-// IsChar is the production Char of XML 1.0.
-func IsChar(r rune) bool {
+// isChar is the production Char of XML 1.0.
+func isChar(r rune) bool {
 	switch {
 	case r < ' ':
 		return r == '\t' || r == '\n' || r == '\r'
@@ -77,9 +77,9 @@ func Escape(s string) string {
 	return b.String()
 }
 
-// Reference resolves the entity or character reference that b begins with, and is its length; a
+// reference resolves the entity or character reference that b begins with, and is its length; a
 // length of 0 says that there is none. Named entities are XML's five: neither daemon declares any.
-func Reference(b []byte) (r rune, size int) {
+func reference(b []byte) (r rune, size int) {
 	r, size = entity(b[1:])
 	if size == 0 {
 		return 0, 0
@@ -87,7 +87,7 @@ func Reference(b []byte) (r rune, size int) {
 	return r, size + 1
 }
 
-// entity is Reference for what follows the &.
+// entity is reference for what follows the &.
 func entity(b []byte) (r rune, size int) {
 	end := bytes.IndexByte(b[:min(len(b), maxReference)], ';')
 	if end < 1 {
@@ -126,7 +126,7 @@ func codePoint(name []byte) rune {
 	}
 	// ParseUint takes no sign and, with a base given, no underscore.
 	n, err := strconv.ParseUint(string(digits), base, 32)
-	if err != nil || n > utf8.MaxRune || !IsChar(rune(n)) {
+	if err != nil || n > utf8.MaxRune || !isChar(rune(n)) {
 		return 0
 	}
 	return rune(n)
@@ -155,7 +155,7 @@ func Content(b []byte, lenient bool) ([]byte, error) {
 		out = append(out, rest[:i]...)
 		rest = rest[i:]
 		if rest[0] == '&' {
-			r, size := Reference(rest)
+			r, size := reference(rest)
 			switch {
 			case size > 0:
 				out = utf8.AppendRune(out, r)
@@ -167,7 +167,7 @@ func Content(b []byte, lenient bool) ([]byte, error) {
 			rest = rest[size:]
 			continue
 		}
-		size, inner := Section(rest)
+		size, inner := rawSection(rest)
 		if size == 0 {
 			return nil, fmt.Errorf("an element at byte %d of a text", len(b)-len(rest))
 		}
@@ -200,10 +200,10 @@ var sections = [...]struct{ open, end []byte }{
 	{cdataOpen, cdataClose}, {commentOpen, commentClose}, {piOpen, piClose},
 }
 
-// Section is the length of the CDATA section, comment or processing instruction that b begins
+// rawSection is the length of the CDATA section, comment or processing instruction that b begins
 // with, and the text of the first. A length of 0 says that b begins with something else, or ends
 // inside.
-func Section(b []byte) (size int, text []byte) {
+func rawSection(b []byte) (size int, text []byte) {
 	if len(b) < 2 || b[1] != '!' && b[1] != '?' {
 		return 0, nil
 	}

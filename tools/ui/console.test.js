@@ -440,6 +440,26 @@ test('a VM with 300 disks', async t => {
   }
 })
 
+test('what a VM uses is drawn, in either theme, told under the pointer, and there as a table', async t => {
+  const page = await openPage(t, demo)
+  await logIn(page, demo)
+  const [vm] = await api.find('backend=one AND state=RUNNING')
+  await page.goto(`${demo.url}/ui/vms/${vm.id}`)
+  const chart = page.getByRole('figure').filter({ hasText: 'Processor' })
+  const plot = chart.getByRole('img', { name: /^Processor: [\d.]+ % now, from [\d.]+ % to [\d.]+ % in \d+ samples?$/ })
+  await plot.locator('.u-over').hover()
+  await chart.getByText(/^\d\d:\d\d:\d\d/).waitFor()
+  const drawn = () => plot.locator('canvas').evaluate(canvas => canvas.toDataURL())
+  const light = await drawn()
+  await page.getByRole('button', { name: 'Dark theme' }).click()
+  await until('it is drawn in other colours', async () => (await drawn()) !== light)
+  await page.getByRole('button', { name: 'Table' }).click()
+  const table = page.getByRole('group', { name: 'Use' })
+  await table.getByRole('columnheader', { name: 'Memory' }).waitFor()
+  await table.getByRole('row').nth(1).getByText('%').waitFor()
+  await assertAccessible(page, 'the table of samples')
+})
+
 test('a backend that goes away is named, and its VMs stay as they were last seen', async t => {
   const xen = demo.backends.find(b => b.id === 'xen')
   const gate = await openGate(t, { url: xen.endpoint })

@@ -14,7 +14,8 @@ import { OverviewPage } from './overview/page'
 import { Palette } from './palette'
 import { Gate, LoginDialog } from './session/login'
 import { useBackends, useSession } from './session/session'
-import { Button, Menu, ProblemNote, useMedia, useTitle } from './ui/parts'
+import { Button, Menu, ProblemNote, useTitle } from './ui/parts'
+import { setTheme, useDark } from './ui/theme'
 import { VMPage } from './vm/page'
 
 export function App() {
@@ -173,30 +174,13 @@ function Live() {
   )
 }
 
-function useTheme(): [dark: boolean, toggle: () => void] {
-  const [theme, setTheme] = useState(document.documentElement.dataset['theme'])
-  const systemDark = useMedia('(prefers-color-scheme: dark)')
-  const dark = theme ? theme === 'dark' : systemDark
-  const toggle = () => {
-    const next = dark ? 'light' : 'dark'
-    document.documentElement.dataset['theme'] = next
-    setTheme(next)
-    try {
-      localStorage.setItem('theme', next)
-    } catch {
-      // Without storage the choice lasts as long as the page.
-    }
-  }
-  return [dark, toggle]
-}
-
 function ThemeButton() {
-  const [dark, toggle] = useTheme()
+  const dark = useDark()
   return (
     <button
       type="button"
       className="icon-button"
-      onClick={toggle}
+      onClick={() => setTheme(dark ? 'light' : 'dark')}
       aria-label={dark ? 'Light theme' : 'Dark theme'}
       title={dark ? 'Light theme' : 'Dark theme'}
     >

@@ -49,7 +49,7 @@ export function useSession(): SessionState {
   return state
 }
 
-const channel = 'BroadcastChannel' in window ? new BroadcastChannel('session') : undefined
+const channel = 'BroadcastChannel' in globalThis ? new BroadcastChannel('session') : undefined
 
 export function SessionProvider({ children }: { children: ReactNode }) {
   const client = useQueryClient()

@@ -9,6 +9,11 @@ export const count = (n: number) => number.format(n)
 
 export const decimal = (n: number) => oneDigit.format(n)
 
+const hours = new Intl.DateTimeFormat('en', { timeStyle: 'medium', hourCycle: 'h23' })
+
+/** The time of day. */
+export const clock = (ms: number) => hours.format(ms)
+
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB']
 
 export function bytes(n: number): string {

@@ -1,11 +1,13 @@
 // What a VM measures, since this page was opened: the backends tell only the present.
 import { useQuery } from '@tanstack/react-query'
-import { useId } from 'react'
+import { useMemo, useState } from 'react'
 
 import { api, body, problemOf, type VM } from '../api/client'
-import { bytes, decimal, time } from '../ui/format'
-import { Card, Loading, ProblemNote } from '../ui/parts'
-import { addSample, rates, type Sample } from './samples'
+import { bytes, clock, decimal, time } from '../ui/format'
+import { Button, Card, Loading, ProblemNote } from '../ui/parts'
+import { Rows } from './cards'
+import { type Measure, Plot } from './plot'
+import { addSample, type Counter, rates, type Sample } from './samples'
 
 const everyMs = 5000
 
@@ -25,11 +27,25 @@ function useSamples(id: string) {
 
 export function Charts({ vm }: { vm: VM }) {
   const samples = useSamples(vm.id)
+  const [asTable, setAsTable] = useState(false)
   const data = samples.data
+  const sampleTime = data?.at(-1)?.sampleTime
   return (
-    <Card title="Use" aside={data?.at(-1)?.sampleTime ? <span className="hint">measured {time(data.at(-1)!.sampleTime)}</span> : undefined}>
+    <Card
+      title="Use"
+      aside={
+        data && (
+          <span className="card-aside">
+            {sampleTime && <span className="hint">measured {time(sampleTime)}</span>}
+            <Button small aria-pressed={asTable} onClick={() => setAsTable(!asTable)}>
+              Table
+            </Button>
+          </span>
+        )
+      }
+    >
       {data ? (
-        <All samples={data} vm={vm} />
+        <Measures samples={data} vm={vm} asTable={asTable} />
       ) : samples.error ? (
         <ProblemNote problem={problemOf(samples.error)} retry={() => void samples.refetch()} />
       ) : (
@@ -39,65 +55,56 @@ export function Charts({ vm }: { vm: VM }) {
   )
 }
 
-function All({ samples, vm }: { samples: readonly Sample[]; vm: VM }) {
-  const known = (pick: (s: Sample) => number | undefined) => samples.flatMap(s => pick(s) ?? [])
-  const share = (s: Sample) => {
-    const each = Object.values(s.vcpuUtilisation ?? {})
-    return s.cpuUsedPercent ?? (each.length > 0 ? (100 * each.reduce((a, b) => a + b, 0)) / each.length : undefined)
-  }
-  const perSecond = (n: number) => `${bytes(n)}/s`
-  const charts: [string, number[], (n: number) => string, (number | undefined)?][] = [
-    ['Processor', known(share), n => `${decimal(n)} %`, 100],
-    ['Memory', known(s => s.memoryActualBytes), bytes, vm.memory?.dynamicMaxBytes ?? vm.memory?.staticMaxBytes],
-    ['Disk, read', rates(samples, 'diskReadBytes'), perSecond],
-    ['Disk, written', rates(samples, 'diskWriteBytes'), perSecond],
-    ['Network, in', rates(samples, 'netReceivedBytes'), perSecond],
-    ['Network, out', rates(samples, 'netSentBytes'), perSecond],
-  ]
-  const shown = charts.filter(([, values]) => values.length > 0)
-  if (shown.length === 0) return <p className="empty">The backend has measured nothing yet.</p>
-  return (
-    <div className="charts">
-      {shown.map(([name, values, text, most]) => (
-        <Chart key={name} name={name} values={values} text={text} most={most} />
-      ))}
-    </div>
-  )
+const perSecond = (n: number) => `${bytes(n)}/s`
+const percent = (n: number) => `${decimal(n)} %`
+
+function share({ cpuUsedPercent, vcpuUtilisation }: Sample) {
+  const each = Object.values(vcpuUtilisation ?? {})
+  return cpuUsedPercent ?? (each.length > 0 ? (100 * each.reduce((a, b) => a + b, 0)) / each.length : null)
 }
 
-function Chart({
-  name,
-  values,
-  text,
-  most,
-}: {
-  name: string
-  values: readonly number[]
-  text(n: number): string
-  most?: number | undefined
-}) {
-  const id = useId()
-  const top = Math.max(most ?? 0, ...values, 1e-9)
-  const last = values.at(-1)!
-  const x = (i: number) => (values.length === 1 ? 0 : (i / (values.length - 1)) * 100)
-  const y = (v: number) => 29 - (v / top) * 28
-  const points = values.length === 1 ? `0,${y(last)} 100,${y(last)}` : values.map((v, i) => `${x(i)},${y(v)}`).join(' ')
+function measuresOf(samples: readonly Sample[], vm: VM): Measure[] {
+  const rate = (name: string, counter: Counter): Measure => ({ name, values: rates(samples, counter), text: perSecond, binary: true })
+  const all: Measure[] = [
+    { name: 'Processor', values: samples.map(share), text: percent, binary: false, most: 100 },
+    {
+      name: 'Memory',
+      values: samples.map(s => s.memoryActualBytes ?? null),
+      text: bytes,
+      binary: true,
+      most: vm.memory?.dynamicMaxBytes ?? vm.memory?.staticMaxBytes,
+    },
+    rate('Disk, read', 'diskReadBytes'),
+    rate('Disk, written', 'diskWriteBytes'),
+    rate('Network, in', 'netReceivedBytes'),
+    rate('Network, out', 'netSentBytes'),
+  ]
+  return all.filter(m => m.values.some(v => v !== null))
+}
+
+function Measures({ samples, vm, asTable }: { samples: readonly Sample[]; vm: VM; asTable: boolean }) {
+  const measures = useMemo(() => measuresOf(samples, vm), [samples, vm])
+  const times = useMemo(() => samples.map(s => s.at / 1000), [samples])
+  if (measures.length === 0) return <p className="empty">The backend has measured nothing yet.</p>
+  if (asTable)
+    return (
+      <Rows
+        items={times.map((at, i) => ({ at, i })).reverse()}
+        name="Use"
+        empty=""
+        head={['Time', ...measures.map(m => m.name)]}
+        row={({ at, i }) =>
+          [clock(at * 1000), ...measures.map(({ values, text }) => (values[i] == null ? '–' : text(values[i])))].map(cell => (
+            <span className="number">{cell}</span>
+          ))
+        }
+      />
+    )
   return (
-    <figure className="chart">
-      <figcaption id={id}>
-        <span>{name}</span>
-        <strong className="number">{text(last)}</strong>
-      </figcaption>
-      <svg
-        viewBox="0 0 100 30"
-        preserveAspectRatio="none"
-        role="img"
-        aria-labelledby={id}
-        aria-description={`${values.length} samples, from ${text(Math.min(...values))} to ${text(Math.max(...values))}`}
-      >
-        <polygon points={`0,30 ${points} 100,30`} className="chart-area" />
-        <polyline points={points} className="chart-line" vectorEffect="non-scaling-stroke" />
-      </svg>
-    </figure>
+    <div className="charts">
+      {measures.map(m => (
+        <Plot key={m.name} {...m} times={times} />
+      ))}
+    </div>
   )
 }

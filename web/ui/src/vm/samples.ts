@@ -7,24 +7,22 @@ export interface Sample extends Omit<Schemas['Metrics'], 'native'> {
 
 const keep = 120
 
-/** Adds a sample to those before, unless the backend has measured nothing new. */
+/** Adds a sample to those before, unless it is no newer: the backend has measured nothing since. */
 export function addSample(before: readonly Sample[], next: Sample): readonly Sample[] {
   const last = before.at(-1)
-  if (last?.sampleTime !== undefined && last.sampleTime === next.sampleTime) return before
+  if (last && next.at <= last.at) return before
   return [...before, next].slice(-keep)
 }
 
-type Counter = 'diskReadBytes' | 'diskWriteBytes' | 'netReceivedBytes' | 'netSentBytes'
+export type Counter = 'diskReadBytes' | 'diskWriteBytes' | 'netReceivedBytes' | 'netSentBytes'
 
-/** What a counter grows by in a second, between samples. One that begins anew says nothing. */
-export function rates(samples: readonly Sample[], counter: Counter): number[] {
-  const all: number[] = []
-  for (let i = 1; i < samples.length; i++) {
-    const [a, b] = [samples[i - 1]!, samples[i]!]
-    const from = a[counter]
-    const to = b[counter]
-    if (from === undefined || to === undefined || to < from || b.at <= a.at) continue
-    all.push((to - from) / ((b.at - a.at) / 1000))
-  }
-  return all
+/** What a counter grows by in a second, up to each sample. One that begins anew says nothing. */
+export function rates(samples: readonly Sample[], counter: Counter): (number | null)[] {
+  return samples.map((sample, i) => {
+    const before = samples[i - 1]
+    const from = before?.[counter]
+    const to = sample[counter]
+    if (!before || from === undefined || to === undefined || to < from) return null
+    return (to - from) / ((sample.at - before.at) / 1000)
+  })
 }

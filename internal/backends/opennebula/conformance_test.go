@@ -1,11 +1,6 @@
 package opennebula_test
 
 import (
-	"bytes"
-	"encoding/xml"
-	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"regexp"
@@ -93,7 +88,7 @@ func simulated(t *testing.T, r release) drivertest.World {
 	sim := start(t, onesim.Config{Release: releases[r], Clock: clock, Delays: delays, Passwords: passwords})
 	admin := raw{t, sim.URL(), "oneadmin:" + adminPassword}
 	return drivertest.World{
-		Name: backendName, Endpoint: parse(t, sim.URL()), New: maker(clock.Now),
+		Name: backendName, Endpoint: drivertest.ParseURL(t, sim.URL()), New: maker(clock.Now),
 		Claims:   claims(r, objects{name: backendName, first: id(0), next: id(1), user: id(2), group: id(1)}),
 		Admin:    drivertest.Account{User: "oneadmin", Password: adminPassword},
 		Ordinary: drivertest.Account{User: "alice", Password: ordinaryPassword},
@@ -138,10 +133,7 @@ func simulated(t *testing.T, r release) drivertest.World {
 // remote is a World of which nothing is known but a URL.
 func remote(t *testing.T, at string, pause time.Duration) drivertest.World {
 	t.Helper()
-	u := parse(t, at)
-	password, _ := u.User.Password()
-	admin := drivertest.Account{User: u.User.Username(), Password: password}
-	u.User = nil
+	u, admin := drivertest.Known(t, at)
 	r, o := explore(t, u, admin)
 	c := claims(r, o)
 	c.Create = append(c.Create, backends.Change{Path: "hold", Value: true}) // so that no scheduler takes it
@@ -155,34 +147,27 @@ func remote(t *testing.T, at string, pause time.Duration) drivertest.World {
 }
 
 // explore finds out the release, and objects for verbs to refer to.
-func explore(t *testing.T, u *url.URL, a drivertest.Account) (release, objects) {
+func explore(t *testing.T, u *url.URL, a drivertest.Account) (r release, o objects) {
 	t.Helper()
 	d, err := maker(time.Now)(drivertest.Options{Endpoint: u})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := d.Login(t.Context(), a.User, a.Password)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := d.Logout(t.Context(), l.Session); err != nil {
-			t.Error(err)
+	drivertest.Explore(t, d, a, func(l backends.Login) {
+		hosts := drivertest.All[backends.Host](t, d, l.Session, backends.Hosts)
+		if len(hosts) < 2 {
+			t.Fatalf("the suite needs two hosts at the backend; there are %d", len(hosts))
 		}
-	}()
-	found, err := d.Read(t.Context(), l.Session, backends.Hosts, backends.ID{})
-	hosts, ok := found.([]backends.Host)
-	if err != nil || !ok || len(hosts) < 2 {
-		t.Fatalf("the suite needs two hosts at the backend; there are %d (%v)", len(hosts), err)
-	}
+		o = objects{name: backendName, first: &hosts[0].ID, next: &hosts[1].ID, user: &l.User.ID, group: &l.Groups[0].ID, diskless: true}
+	})
 	version, _ := d.Release()
 	for r, name := range releases {
 		if name == version.Version {
-			return r, objects{name: backendName, first: &hosts[0].ID, next: &hosts[1].ID, user: &l.User.ID, group: &l.Groups[0].ID, diskless: true}
+			return r, o
 		}
 	}
 	t.Fatalf("there are no claims about OpenNebula %s", version.Version)
-	return 0, objects{}
+	return 0, o
 }
 
 func maker(now func() time.Time) func(drivertest.Options) (backends.Driver, error) {
@@ -191,15 +176,6 @@ func maker(now func() time.Time) func(drivertest.Options) (backends.Driver, erro
 			Name: backendName, Endpoints: []*url.URL{o.Endpoint}, Timeout: o.Timeout, Now: now, UserAgent: "conformance",
 		})
 	}
-}
-
-func parse(t *testing.T, text string) *url.URL {
-	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
 }
 
 func number(t testing.TB, native string) int {
@@ -220,35 +196,7 @@ type raw struct {
 
 func (c raw) call(method string, args ...any) string {
 	c.t.Helper()
-	var b bytes.Buffer
-	b.WriteString("<?xml version=\"1.0\"?><methodCall><methodName>" + method + "</methodName><params>")
-	for _, arg := range append([]any{c.session}, args...) {
-		switch arg := arg.(type) {
-		case int:
-			fmt.Fprintf(&b, "<param><value><int>%d</int></value></param>", arg)
-		case string:
-			b.WriteString("<param><value><string>" + escape(arg) + "</string></value></param>")
-		}
-	}
-	b.WriteString("</params></methodCall>")
-	reply, err := http.Post(c.url, "text/xml", &b)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer reply.Body.Close()
-	text, err := io.ReadAll(reply.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return string(text)
-}
-
-func escape(text string) string {
-	var b bytes.Buffer
-	if err := xml.EscapeText(&b, []byte(text)); err != nil {
-		return ""
-	}
-	return b.String()
+	return drivertest.Call(c.t, c.url, method, append([]any{c.session}, args...)...)
 }
 
 // volatile is what of a VM document changes by itself.
@@ -260,6 +208,6 @@ func look(c raw, vm int) string { return volatile.ReplaceAllString(c.call("one.v
 // refusal is [false, text, code, object]. oned's codes are numbers.
 func refusal(code, text string) []byte {
 	return []byte(`<?xml version="1.0"?><methodResponse><params><param><value><array><data>` +
-		`<value><boolean>0</boolean></value><value><string>` + escape(text) + `</string></value><value><i4>` + code + `</i4></value>` +
+		`<value><boolean>0</boolean></value><value><string>` + drivertest.Escape(text) + `</string></value><value><i4>` + code + `</i4></value>` +
 		`<value><i4>-1</i4></value></data></array></value></param></params></methodResponse>`)
 }

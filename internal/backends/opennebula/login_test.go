@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/drivertest"
 	"vmgateway/internal/backends/opennebula/onesim"
 )
 
@@ -127,7 +128,7 @@ func TestPing(t *testing.T) {
 func TestTheNextEndpointIsTried(t *testing.T) {
 	b := newBench(t, "6.10.0")
 	const dead = "http://127.0.0.1:1/RPC2" // a port that no test is given by chance
-	d, err := New(Config{Name: "one", Endpoints: []*url.URL{mustURL(t, dead), mustURL(t, b.sim.URL())}, Now: b.clock.Now})
+	d, err := New(Config{Name: "one", Endpoints: []*url.URL{drivertest.ParseURL(t, dead), drivertest.ParseURL(t, b.sim.URL())}, Now: b.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,20 +150,11 @@ func TestTheNextEndpointIsTried(t *testing.T) {
 	}
 }
 
-func mustURL(t testing.TB, text string) *url.URL {
-	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
-
 // TestAChangeIsNeverSentTwice cuts the connection after the call has happened: another endpoint is
 // not tried, and the outcome is said to be unknown.
 func TestAChangeIsNeverSentTwice(t *testing.T) {
 	b := newBench(t, "6.10.0")
-	u := mustURL(t, b.sim.URL())
+	u := drivertest.ParseURL(t, b.sim.URL())
 	d, err := New(Config{Name: "one", Endpoints: []*url.URL{u, u}, Now: b.clock.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +173,7 @@ func TestAChangeIsNeverSentTwice(t *testing.T) {
 }
 
 func TestConfigMistakes(t *testing.T) {
-	u := mustURL(t, "http://127.0.0.1:2633/RPC2")
+	u := drivertest.ParseURL(t, "http://127.0.0.1:2633/RPC2")
 	for name, cfg := range map[string]Config{
 		"no name":       {Endpoints: []*url.URL{u}},
 		"a bad name":    {Name: "One", Endpoints: []*url.URL{u}},

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -123,15 +120,9 @@ var intArgument = regexp.MustCompile(`<(?:int|i4)>(-?[0-9]+)</`)
 // sparsePool is a server with a pool of these ids, in this order.
 func sparsePool(t *testing.T, ids []int) *bench {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		request, _ := io.ReadAll(r.Body)
-		w.Header().Set("Content-Type", "text/xml")
-		if strings.Contains(string(request), "one.system.version") {
-			_, _ = w.Write(reply("6.10.0"))
-			return
-		}
+	return served(t, func(w http.ResponseWriter, request string) {
 		var args []int
-		for _, m := range intArgument.FindAllStringSubmatch(string(request), -1) {
+		for _, m := range intArgument.FindAllStringSubmatch(request, -1) {
 			n, _ := strconv.Atoi(m[1])
 			args = append(args, n)
 		}
@@ -143,17 +134,7 @@ func sparsePool(t *testing.T, ids []int) *bench {
 			}
 		}
 		_, _ = w.Write(reply("<VM_POOL>" + text.String() + "</VM_POOL>"))
-	}))
-	t.Cleanup(server.Close)
-	endpoint, err := url.Parse(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	driver, err := New(Config{Name: "one", Endpoints: []*url.URL{endpoint}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &bench{T: t, driver: driver, session: backends.NewSession("a:b")}
+	})
 }
 
 // TestSparsePoolsAreReadInFewCalls has ids with gaps up to the last there can be.

@@ -15,11 +15,12 @@ import (
 	"testing"
 
 	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/drivertest"
 	"vmgateway/internal/backends/opennebula/onesim"
 )
 
 // served is a driver at a server that answers every call but the one for the release so.
-func served(t *testing.T, answer func(w http.ResponseWriter)) *bench {
+func served(t *testing.T, answer func(w http.ResponseWriter, request string)) *bench {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		request, _ := io.ReadAll(r.Body)
@@ -28,14 +29,10 @@ func served(t *testing.T, answer func(w http.ResponseWriter)) *bench {
 			_, _ = w.Write(reply("6.10.0"))
 			return
 		}
-		answer(w)
+		answer(w, string(request))
 	}))
 	t.Cleanup(server.Close)
-	endpoint, err := url.Parse(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	driver, err := New(Config{Name: "one", Endpoints: []*url.URL{endpoint}})
+	driver, err := New(Config{Name: "one", Endpoints: []*url.URL{drivertest.ParseURL(t, server.URL)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +67,7 @@ func TestAnswersThatEndBadly(t *testing.T) {
 		"another document":         {answerStart + escape("<HOST_POOL/>") + answerEnd, malformed},
 		"an answer of one element": {strings.Replace(good, "<value><string>"+vms+end+"</string></value><value><i4>0</i4></value>", "", 1), malformed},
 	} {
-		b := served(t, func(w http.ResponseWriter) { _, _ = io.WriteString(w, row.text) })
+		b := served(t, func(w http.ResponseWriter, _ string) { _, _ = io.WriteString(w, row.text) })
 		var last error
 		n := 0
 		for vm, err := range b.driver.VMs(t.Context(), b.session, backends.Query{View: backends.ViewBasic, Reuse: true}) {
@@ -131,7 +128,7 @@ func TestALongListTakesNoMemory(t *testing.T) {
 	const n = 1500
 	vm := strings.NewReplacer("<", "&lt;", ">", "&gt;").Replace(
 		`<VM><ID>%d</ID><NAME>x</NAME><STATE>3</STATE><LCM_STATE>3</LCM_STATE><USER_TEMPLATE><NOTE>` + strings.Repeat("x", 100<<10) + `</NOTE></USER_TEMPLATE></VM>`)
-	b := served(t, func(w http.ResponseWriter) {
+	b := served(t, func(w http.ResponseWriter, _ string) {
 		_, _ = io.WriteString(w, answerStart+"&lt;VM_POOL&gt;")
 		for i := range n {
 			if i == n/2 {

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/drivertest"
 	"vmgateway/internal/backends/wire/scan"
 )
 
@@ -85,7 +86,7 @@ func (rec recording) root() string {
 
 func recordedDriver(t testing.TB) *Driver {
 	t.Helper()
-	d, err := New(Config{Name: "one", Endpoints: []*url.URL{mustURL(t, "http://127.0.0.1:1/RPC2")}})
+	d, err := New(Config{Name: "one", Endpoints: []*url.URL{drivertest.ParseURL(t, "http://127.0.0.1:1/RPC2")}})
 	if err != nil {
 		t.Fatal(err)
 	}

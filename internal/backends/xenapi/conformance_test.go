@@ -2,9 +2,6 @@ package xenapi_test
 
 import (
 	"bytes"
-	"encoding/xml"
-	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"regexp"
@@ -81,7 +78,7 @@ func simulated(t *testing.T, release string) drivertest.World {
 	durations.BadLogin, durations.Cancel = 0, 0
 	sim := start(t, xensim.Config{Release: release, Clock: clock, Durations: &durations})
 	admin := drivertest.Account{User: "root", Password: "xenroot"}
-	u := parse(t, sim.URL())
+	u := drivertest.ParseURL(t, sim.URL())
 	_, o := explore(t, u, admin)
 	hosts := sim.Hosts() // in the order in which PutVM counts them
 	o.first, o.next = &backends.ID{Backend: backendName, Native: hosts[0]}, &backends.ID{Backend: backendName, Native: hosts[1]}
@@ -171,10 +168,7 @@ func (o *others) release() {
 // remote is a World of which nothing is known but a URL.
 func remote(t *testing.T, at string, pause time.Duration) drivertest.World {
 	t.Helper()
-	u := parse(t, at)
-	password, _ := u.User.Password()
-	admin := drivertest.Account{User: u.User.Username(), Password: password}
-	u.User = nil
+	u, admin := drivertest.Known(t, at)
 	release, o := explore(t, u, admin)
 	return drivertest.World{
 		Name: backendName, Endpoint: u, New: maker(time.Now), Claims: claims(release, o), Admin: admin, Refusal: refusal,
@@ -188,34 +182,27 @@ func remote(t *testing.T, at string, pause time.Duration) drivertest.World {
 }
 
 // explore finds out the release, and objects for verbs and members to refer to.
-func explore(t *testing.T, u *url.URL, a drivertest.Account) (string, objects) {
+func explore(t *testing.T, u *url.URL, a drivertest.Account) (release string, o objects) {
 	t.Helper()
 	d, err := maker(time.Now)(drivertest.Options{Endpoint: u})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := d.Login(t.Context(), a.User, a.Password)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := d.Logout(t.Context(), l.Session); err != nil {
-			t.Error(err)
+	drivertest.Explore(t, d, a, func(l backends.Login) {
+		hosts := drivertest.All[backends.Host](t, d, l.Session, backends.Hosts)
+		images := drivertest.All[backends.Image](t, d, l.Session, backends.Images)
+		storages := drivertest.All[backends.Storage](t, d, l.Session, backends.Storages)
+		networks := drivertest.All[backends.Network](t, d, l.Session, backends.Networks)
+		if len(hosts) < 2 || len(images) == 0 || len(storages) == 0 || len(networks) == 0 {
+			t.Fatal("the suite needs two hosts, an image, a storage and a network at the backend")
 		}
-	}()
-	hosts := all[backends.Host](t, d, l.Session, backends.Hosts)
-	images := all[backends.Image](t, d, l.Session, backends.Images)
-	storages := all[backends.Storage](t, d, l.Session, backends.Storages)
-	networks := all[backends.Network](t, d, l.Session, backends.Networks)
-	if len(hosts) < 2 || len(images) == 0 || len(storages) == 0 || len(networks) == 0 {
-		t.Fatal("the suite needs two hosts, an image, a storage and a network at the backend")
-	}
-	o := objects{first: &hosts[0].ID, next: &hosts[1].ID, storage: &storages[0].ID, network: &networks[0].ID, image: &images[0].ID}
-	for i := range storages {
-		if s := &storages[i]; s.Shared != nil && *s.Shared && s.ContentType == "user" {
-			o.storage = &s.ID
+		o = objects{first: &hosts[0].ID, next: &hosts[1].ID, storage: &storages[0].ID, network: &networks[0].ID, image: &images[0].ID}
+		for i := range storages {
+			if s := &storages[i]; s.Shared != nil && *s.Shared && s.ContentType == "user" {
+				o.storage = &s.ID
+			}
 		}
-	}
+	})
 	found, _ := d.Release()
 	for release, r := range detected {
 		if r.API == found.API {
@@ -226,16 +213,6 @@ func explore(t *testing.T, u *url.URL, a drivertest.Account) (string, objects) {
 	return "", o
 }
 
-func all[T any](t *testing.T, d backends.Driver, s backends.Session, r backends.Resource) []T {
-	t.Helper()
-	v, err := d.Read(t.Context(), s, r, backends.ID{})
-	list, ok := v.([]T)
-	if err != nil || !ok {
-		t.Fatalf("Read(%s) gives a %T: %v", r, v, err)
-	}
-	return list
-}
-
 // maker makes drivers that wait hardly at all for a task, so that most verbs give an operation.
 func maker(now func() time.Time) func(drivertest.Options) (backends.Driver, error) {
 	return func(o drivertest.Options) (backends.Driver, error) {
@@ -244,15 +221,6 @@ func maker(now func() time.Time) func(drivertest.Options) (backends.Driver, erro
 			Originator: "conformance", Grace: 20 * time.Millisecond,
 		})
 	}
-}
-
-func parse(t *testing.T, text string) *url.URL {
-	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
 }
 
 // raw speaks to xapi without the driver.
@@ -275,38 +243,15 @@ func (c raw) ref(uuid string) string {
 	return reference.FindString(c.call("VM.get_by_uuid", c.session, uuid))
 }
 
-func (c raw) call(method string, args ...string) string {
+func (c raw) call(method string, args ...any) string {
 	c.t.Helper()
-	var b bytes.Buffer
-	b.WriteString("<?xml version=\"1.0\"?><methodCall><methodName>" + method + "</methodName><params>")
-	for _, arg := range args {
-		b.WriteString("<param><value><string>" + escape(arg) + "</string></value></param>")
-	}
-	b.WriteString("</params></methodCall>")
-	reply, err := http.Post(c.url, "text/xml", &b)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer reply.Body.Close()
-	text, err := io.ReadAll(reply.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return string(text)
-}
-
-func escape(text string) string {
-	var b bytes.Buffer
-	if err := xml.EscapeText(&b, []byte(text)); err != nil {
-		return ""
-	}
-	return b.String()
+	return drivertest.Call(c.t, c.url, method, args...)
 }
 
 // refusal is XenAPI's envelope of a failure.
 func refusal(code, text string) []byte {
 	return []byte(`<?xml version="1.0"?><methodResponse><params><param><value><struct>` +
 		`<member><name>Status</name><value>Failure</value></member>` +
-		`<member><name>ErrorDescription</name><value><array><data><value>` + code + `</value><value>` + escape(text) + `</value></data></array></value></member>` +
+		`<member><name>ErrorDescription</name><value><array><data><value>` + code + `</value><value>` + drivertest.Escape(text) + `</value></data></array></value></member>` +
 		`</struct></value></param></params></methodResponse>`)
 }

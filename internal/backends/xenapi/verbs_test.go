@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vmgateway/internal/backends"
+	"vmgateway/internal/backends/drivertest"
 	"vmgateway/internal/backends/xenapi/xensim"
 )
 
@@ -353,21 +354,12 @@ func TestCoordinator(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if got, want := d.pool.first().url.Host, mustURL(t, sim.URL()).Host; got != want {
+	if got, want := d.pool.first().url.Host, drivertest.ParseURL(t, sim.URL()).Host; got != want {
 		t.Errorf("the coordinator is remembered as %s, want %s", got, want)
 	}
 	if n := d.pool.count(); n != 2 {
 		t.Errorf("%d pool members are known", n)
 	}
-}
-
-func mustURL(t *testing.T, text string) *url.URL {
-	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
 }
 
 func TestNextEndpoint(t *testing.T) {
@@ -387,7 +379,7 @@ func TestNextEndpoint(t *testing.T) {
 }
 
 func TestCoordinatorAddress(t *testing.T) {
-	p := newPool(Config{Endpoints: []*url.URL{mustURL(t, "https://127.0.0.1:8443/")}})
+	p := newPool(Config{Endpoints: []*url.URL{drivertest.ParseURL(t, "https://127.0.0.1:8443/")}})
 	for address, want := range map[string]string{
 		"127.0.0.2": "https://127.0.0.2:8443/", "::1": "https://[::1]:8443/", "[::1]": "https://[::1]:8443/",
 		"127.0.0.1": "", "": "", "evil/path": "", "user@127.0.0.3": "", "127.0.0.3:80": "",

@@ -220,27 +220,38 @@ func (r *reference) value() (v any, err error) {
 }
 
 func (r *reference) members() (any, error) {
-	if r.depth++; r.depth > scan.MaxDepth {
-		return nil, errReference
-	}
 	fields := []field{}
+	err := r.each("member", func() error {
+		f, err := r.member()
+		fields = append(fields, f)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return fields, nil
+}
+
+// each reads elements of that name, up to the end of what they are in.
+func (r *reference) each(name string, read func() error) error {
+	if r.depth++; r.depth > scan.MaxDepth {
+		return errReference
+	}
 	for {
 		token, text, err := r.next()
 		if err != nil || strings.TrimSpace(text) != "" {
-			return nil, errReference
+			return errReference
 		}
 		if _, ok := token.(xml.EndElement); ok {
 			r.depth--
-			return fields, nil
+			return nil
 		}
-		if token.(xml.StartElement).Name.Local != "member" {
-			return nil, errReference
+		if token.(xml.StartElement).Name.Local != name {
+			return errReference
 		}
-		f, err := r.member()
-		if err != nil {
-			return nil, err
+		if err := read(); err != nil {
+			return err
 		}
-		fields = append(fields, f)
 	}
 }
 
@@ -263,31 +274,19 @@ func (r *reference) member() (f field, err error) {
 }
 
 func (r *reference) items() (any, error) {
-	if r.depth++; r.depth > scan.MaxDepth {
-		return nil, errReference
-	}
 	if _, err := r.start("data"); err != nil {
 		return nil, err
 	}
 	items := []any{}
-	for {
-		token, text, err := r.next()
-		if err != nil || strings.TrimSpace(text) != "" {
-			return nil, errReference
-		}
-		if _, ok := token.(xml.EndElement); ok {
-			r.depth--
-			return items, r.end("array")
-		}
-		if token.(xml.StartElement).Name.Local != "value" {
-			return nil, errReference
-		}
+	err := r.each("value", func() error {
 		item, err := r.value()
-		if err != nil {
-			return nil, err
-		}
 		items = append(items, item)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return items, r.end("array")
 }
 
 // agree holds that what encoding/xml reads in a reply is what is read here, however it arrives.

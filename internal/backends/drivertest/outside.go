@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"bytes"
+	"context"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -74,7 +75,12 @@ func Call(t testing.TB, endpoint, method string, args ...any) string {
 		}
 	}
 	b.WriteString("</params></methodCall>")
-	reply, err := http.Post(endpoint, "text/xml", &b)
+	q, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodPost, endpoint, &b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("Content-Type", "text/xml")
+	reply, err := http.DefaultClient.Do(q)
 	if err != nil {
 		t.Fatal(err)
 	}

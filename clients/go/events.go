@@ -25,6 +25,7 @@ type Stream struct {
 	request *request
 	cursor  string
 	first   *Event // read while connecting
+	closed  bool
 
 	body  io.Closer // nil without a connection
 	lines *bufio.Reader
@@ -57,8 +58,11 @@ func (s *Stream) Events() iter.Seq2[*Event, error] {
 				}
 				continue
 			}
-			s.Close()
+			s.disconnect()
 			for err != nil {
+				if s.closed {
+					return
+				}
 				if s.ctx.Err() == nil && !errors.Is(err, errLost) && !transient(err) {
 					yield(nil, err)
 					return
@@ -77,8 +81,13 @@ func (s *Stream) Events() iter.Seq2[*Event, error] {
 // Cursor is where the stream stands: behind the last event. As params.Cursor it lets another one go on there.
 func (s *Stream) Cursor() string { return s.cursor }
 
-// Close ends the stream.
+// Close ends the stream, and its events.
 func (s *Stream) Close() {
+	s.closed = true
+	s.disconnect()
+}
+
+func (s *Stream) disconnect() {
 	if s.body != nil {
 		s.alive.Stop()
 		s.cut()
@@ -107,7 +116,7 @@ func (s *Stream) connect() error {
 		s.first, err = s.block()
 	}
 	if err != nil {
-		s.Close()
+		s.disconnect()
 	}
 	return err
 }

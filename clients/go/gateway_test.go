@@ -437,6 +437,10 @@ func TestGoesOnBehindTheLastEvent(t *testing.T) {
 	if want := []string{"backend.down 2", "resync 3", "news 5"}; !slices.Equal(seen, want) {
 		t.Errorf("events %q, want %q", seen, want)
 	}
+	stream.Close()
+	for event, err := range stream.Events() {
+		t.Errorf("a closed stream goes on: %v, %v", event, err)
+	}
 }
 
 func TestAnswersThatAreNone(t *testing.T) {

@@ -236,6 +236,7 @@ class ByHand(unittest.TestCase):
                     self.assertEqual((got["type"], got["backend"], events.cursor), (want[0], "é", want[1]))
                 with self.assertRaises(ValueError):
                     next(events)
+            self.assertEqual(list(events), [])
             self.assertEqual([headers["Last-Event-ID"] for _, headers, _ in requests], [None, "2", "2", "4"])
             self.assertEqual({path for path, _, _ in requests}, {"/events?vm=one.1%2Cone.2&cursor=c"})
 

@@ -325,6 +325,7 @@ class Events:
         self.cursor: str | None = None  # behind the last event: another one goes on there with it
         self._connect = connect
         self._response: HTTPResponse | None = None
+        self._closed = False
         self._open()
 
     def __iter__(self) -> Iterator[JSON]:
@@ -339,14 +340,18 @@ class Events:
         self.close()
 
     def close(self) -> None:
-        """Ends the stream."""
+        """Ends the stream, and its events."""
+        self._closed = True
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._response is not None:
             self._response.close()
             self._response = None
 
     def __next__(self) -> JSON:
         failures = 0
-        while True:
+        while not self._closed:
             try:
                 if self._response is None:
                     self._open()
@@ -357,11 +362,12 @@ class Events:
                 if event is not None:
                     return event
             except (ProblemError, OSError, HTTPException) as error:
-                self.close()
+                self._disconnect()
                 if not _transient(error):
                     raise
                 time.sleep(_backoff(failures, error))
                 failures += 1
+        raise StopIteration
 
     def _open(self) -> None:
         """Connects, behind the last event if there was one, and reads up to where the stream stands."""
@@ -373,7 +379,7 @@ class Events:
             self._lines = _lines(self._response)
             self._first = self._block()
         except BaseException:
-            self.close()
+            self._disconnect()
             raise
 
     def _block(self) -> JSON | None:

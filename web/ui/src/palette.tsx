@@ -106,7 +106,14 @@ function useEntries(text: string, close: () => void): { title: string; entries: 
     const vms = bestOf(rows.values(), text).map((row): Entry => ({
       key: row.id,
       label: row.name || row.id,
-      aside: <StateMark state={row.state} />,
+      aside: (
+        <>
+          <span className="hint">{row.backend}</span>
+          <span className="palette-state">
+            <StateMark state={row.state} />
+          </span>
+        </>
+      ),
       run: () => go(`/vms/${row.id}`),
     }))
     return [

@@ -58,7 +58,7 @@ export function OverviewPage() {
           />
         ))}
       </div>
-      <Hosts rows={rows} version={version} />
+      <Hosts rows={rows} version={version} known={!loading || rows.size > 0} />
       <Card title="Running, failed or cancelled lately" aside={<Link href="/operations">All operations</Link>}>
         {lately.length > 0 ? <OperationTable operations={lately} /> : <p className="empty">Nothing runs, and nothing has failed.</p>}
       </Card>
@@ -87,10 +87,13 @@ function BackendCard({
         </p>
       )}
       <p className="big">
-        <Link href={`/vms?backend=${backend.id}`}>
-          <span className="number">{count(sum?.total ?? 0)}</span> VMs
-        </Link>
-        {loading && !sum && <span className="hint"> reading…</span>}
+        {loading && !sum ? (
+          <span className="hint">Reading…</span>
+        ) : (
+          <Link href={`/vms?backend=${backend.id}`}>
+            <span className="number">{count(sum?.total ?? 0)}</span> VMs
+          </Link>
+        )}
       </p>
       <div className="share" aria-hidden>
         {entries.map(([s, n]) => (
@@ -144,7 +147,7 @@ async function readHosts(signal: AbortSignal) {
   return hosts
 }
 
-function Hosts({ rows, version }: { rows: ReadonlyMap<string, Row>; version: number }) {
+function Hosts({ rows, version, known }: { rows: ReadonlyMap<string, Row>; version: number; known: boolean }) {
   const { generation } = useSession()
   const hosts = useQuery({ queryKey: ['hosts', generation], queryFn: ({ signal }) => readHosts(signal), refetchInterval: 30_000 })
   const given = useMemo(
@@ -155,7 +158,7 @@ function Hosts({ rows, version }: { rows: ReadonlyMap<string, Row>; version: num
   return (
     <Card title={hosts.data ? `Hosts (${count(hosts.data.length)})` : 'Hosts'}>
       {hosts.error && <ProblemNote problem={problemOf(hosts.error)} retry={() => void hosts.refetch()} />}
-      {hosts.data ? <HostTable hosts={hosts.data} given={given} /> : !hosts.error && <Loading />}
+      {hosts.data && known ? <HostTable hosts={hosts.data} given={given} /> : !hosts.error && <Loading lines={8} />}
     </Card>
   )
 }

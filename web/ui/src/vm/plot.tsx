@@ -57,7 +57,7 @@ export function Plot({ name, values, text, binary, most, times }: Measure & { ti
         padding: [6, 6, 0, 0],
         cursor: { y: false, drag: { x: false, y: false }, sync: { key: 'samples' }, points: { size: 6 } },
         scales: {
-          x: { range: (_, from, to) => [Math.min(from, to - leastSeconds), to] },
+          x: { range: ({ data: [all] }) => [Math.min(all[0] ?? 0, (all.at(-1) ?? 0) - leastSeconds), all.at(-1) ?? 0] },
           y: { range: (_, __, top) => [0, Math.max(latest.current.most ?? 0, top, 1e-9)] },
         },
         axes: [

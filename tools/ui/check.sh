@@ -7,7 +7,7 @@ set -euo pipefail
 gateway=$(realpath -- "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")"
 sources=$PWD/../../web/ui
-seconds=240 # for all tests together
+seconds=360 # for all tests together
 dir=$(mktemp -d)
 tests=
 

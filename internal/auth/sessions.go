@@ -233,7 +233,11 @@ func (s *Sessions) BackendEnded(ctx context.Context, session *Session, backend s
 	if i < 0 {
 		return nil
 	}
-	key, credential := s.loginKey(backend, session.Logins[i].User.DisplayName), session.Logins[i].session.Reveal()
+	return s.forgetLogin(ctx, s.loginKey(backend, session.Logins[i].User.DisplayName), session.Logins[i].session.Reveal())
+}
+
+// forgetLogin takes a shared login away, unless it is a newer one than that with the credential.
+func (s *Sessions) forgetLogin(ctx context.Context, key, credential string) error {
 	err := s.putLogin(ctx, key, func(old *loginEntry) (*loginEntry, error) {
 		if old == nil || old.Credential != credential {
 			return old, nil // somebody has logged in anew meanwhile
@@ -339,13 +343,22 @@ func (s *Sessions) logIn(ctx context.Context, c Credentials, holder string) (hel
 }
 
 // join checks the password for a login that exists and adds holder to it. store.ErrNoEntry says that
-// there is none.
+// there is none, or none any more: what the backend has ended, it forgets.
 func (s *Sessions) join(ctx context.Context, b *backends.Backend, c Credentials, key, holder string) (heldLogin, error) {
 	e, err := load(ctx, s, &s.openedLogins, key)
 	if err != nil {
 		return heldLogin{}, err
 	}
 	if err := b.Driver.Verify(ctx, c.Username, c.Password); err != nil {
+		return heldLogin{}, err
+	}
+	switch err := b.Driver.Alive(ctx, backends.NewSession(e.Credential)); {
+	case backends.CodeOf(err) == backends.BackendSessionEnded:
+		if err := s.forgetLogin(ctx, key, e.Credential); err != nil {
+			return heldLogin{}, err
+		}
+		return heldLogin{}, store.ErrNoEntry
+	case err != nil:
 		return heldLogin{}, err
 	}
 	err = s.putLogin(ctx, key, func(old *loginEntry) (*loginEntry, error) {

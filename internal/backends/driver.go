@@ -117,6 +117,9 @@ type Driver interface {
 	Login(ctx context.Context, user, password string) (Login, error)
 	Verify(ctx context.Context, user, password string) error
 
+	// Alive asks whether s is still good: BackendSessionEnded when it has ended.
+	Alive(ctx context.Context, s Session) error
+
 	// Logout ends s at the backend; a session that has already ended is no error.
 	Logout(ctx context.Context, s Session) error
 

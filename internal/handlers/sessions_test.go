@@ -123,6 +123,23 @@ func TestBackendEndsSession(t *testing.T) {
 	w.want(w.do("GET", "/vms/"+id, token, nil), 404, "NOT_FOUND")
 }
 
+// TestALoginNeverJoinsADeadOne: the backend has ended the shared login, and nobody has noticed yet.
+func TestALoginNeverJoinsADeadOne(t *testing.T) {
+	for name, end := range map[string]func(*world){
+		"one": func(w *world) { w.one.Advance(100 * 24 * time.Hour) },
+		"xen": func(w *world) { w.xen.Restart() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, options{vms: 1})
+			w.login(name)
+			end(w)
+			if r := w.do("GET", "/vms", w.login(name), nil); r.status != 200 || len(r.list("vms")) == 0 || len(r.list("unreachable")) > 0 {
+				t.Errorf("%d %s", r.status, r.text)
+			}
+		})
+	}
+}
+
 func TestCookieSession(t *testing.T) {
 	w := newWorld(t, options{vms: 2})
 	user, password := w.admin("one")

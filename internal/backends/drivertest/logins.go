@@ -151,7 +151,11 @@ func (b *bench) ended(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if err := b.driver.Alive(t.Context(), l.Session); err != nil {
+			t.Errorf("a session that has not ended: %v", err)
+		}
 		f(l.Session)
+		b.refused(t, b.driver.Alive(t.Context(), l.Session), backends.BackendSessionEnded)
 		for _, u := range b.uses() {
 			err := u.call(t.Context(), b.driver, l.Session, id)
 			if b.refused(t, err, backends.BackendSessionEnded) == nil {

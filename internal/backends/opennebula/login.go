@@ -83,6 +83,12 @@ func tokenArgs(r version, user, token string, seconds int) []any {
 	return args
 }
 
+// Alive reads the user by a session.
+func (d *Driver) Alive(ctx context.Context, s backends.Session) error {
+	_, _, err := d.whoAmI(ctx, s)
+	return err
+}
+
 // Logout revokes the session's token. One that has lapsed or was revoked already is no error.
 func (d *Driver) Logout(ctx context.Context, s backends.Session) error {
 	user, token, _ := strings.Cut(s.Reveal(), ":")

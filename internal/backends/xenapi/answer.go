@@ -162,7 +162,7 @@ func (a *answer) fail(err error) error {
 		return err
 	}
 	a.err = a.failed(err)
-	return backends.Transport(a.d.op(a.method), a.err, !reads(a.method))
+	return backends.Transport(a.d.op(a.method), a.err, !repeatable(a.method))
 }
 
 // failed tells an error of the scanner as the wire tells those of a reply that was read whole.

@@ -121,7 +121,7 @@ func (d *Driver) observe(ctx context.Context, method string, start time.Time, si
 
 // follow makes a call at the coordinator, and then wherever that leads: a call is only ever repeated
 // elsewhere when it was surely not carried out: when no connection came about, or when a pool member
-// said that it is not the coordinator. Only one that reads is repeated after its answer was cut off.
+// said that it is not the coordinator. Only one that may be sent twice is repeated after its answer was cut off.
 func (d *Driver) follow(ctx context.Context, method string, once func(*node) error) error {
 	at := d.pool.first()
 	for hops := 0; ; hops++ {
@@ -137,7 +137,7 @@ func (d *Driver) follow(ctx context.Context, method string, once func(*node) err
 			return d.refused(f)
 		}
 		if err != nil {
-			return backends.Transport(d.op(method), err, !reads(method))
+			return backends.Transport(d.op(method), err, !repeatable(method))
 		}
 		d.pool.prefer(at)
 		return nil
@@ -159,7 +159,7 @@ func (d *Driver) elsewhere(ctx context.Context, at *node, method string, err err
 	switch {
 	case ok && w.Kind == wire.Unreachable && !w.Sent:
 		return d.pool.after(at, hops)
-	case ok && w.Kind == wire.Cut && hops == 0 && reads(method) && method != eventFrom:
+	case ok && w.Kind == wire.Cut && hops == 0 && repeatable(method) && method != eventFrom:
 		return at // most likely a kept connection that the other side had closed, as after its restart
 	}
 	return nil
@@ -230,10 +230,11 @@ func malformed(method string, err error) error {
 	return &wire.Error{Method: method, Kind: wire.Malformed, Sent: true, Err: err}
 }
 
-// reads reports whether a message changes nothing.
-func reads(method string) bool {
-	_, message, _ := strings.Cut(method, ".")
-	return strings.HasPrefix(message, "get_") || strings.HasPrefix(message, "assert_") || method == eventFrom
+// repeatable reports whether a message may be sent twice: it changes nothing, or only opens or ends a
+// session. One that was opened for nobody xapi ends by itself.
+func repeatable(method string) bool {
+	class, message, _ := strings.Cut(method, ".")
+	return strings.HasPrefix(message, "get_") || strings.HasPrefix(message, "assert_") || method == eventFrom || class == "session"
 }
 
 func (d *Driver) op(method string) string { return "xenapi " + method }

@@ -37,6 +37,13 @@ func (d *Driver) Verify(ctx context.Context, user, password string) error {
 	return d.abandon(ctx, s)
 }
 
+// Alive reads a session by itself.
+func (d *Driver) Alive(ctx context.Context, s backends.Session) error {
+	l := d.link(s)
+	_, err := l.call(ctx, "session.get_record", l.session)
+	return err
+}
+
 // Logout ends a session.
 func (d *Driver) Logout(ctx context.Context, s backends.Session) error {
 	_, err := d.link(s).call(ctx, "session.logout")

@@ -17,7 +17,7 @@ func (w *world) still(f func()) {
 	before, calls, tasks := w.everything(), w.sim.CallCounts(), w.sim.Tasks()
 	f()
 	for method, n := range w.sim.CallCounts() {
-		if n > calls[method] && !reads(method) {
+		if n > calls[method] && !repeatable(method) {
 			w.Errorf("a plan called %s", method)
 		}
 	}
@@ -128,7 +128,7 @@ func (w *world) wentOut(before map[string]int, plan *backends.Plan) {
 		want[c.Method]++
 	}
 	for method, n := range w.sim.CallCounts() {
-		if n -= before[method]; n > 0 && (!reads(method) || want[method] > 0) && method != "task.destroy" {
+		if n -= before[method]; n > 0 && (!repeatable(method) || want[method] > 0) && method != "task.destroy" {
 			got[method] = n
 		}
 	}

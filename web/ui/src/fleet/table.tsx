@@ -10,8 +10,10 @@ import {
   type MouseEvent,
   type PointerEvent,
   type ReactNode,
+  type RefObject,
   useCallback,
   useEffect,
+  useLayoutEffect,
   useMemo,
   useRef,
   useState,
@@ -41,7 +43,7 @@ export function Table({ rows, search, change, selected, setSelected, empty }: Pr
   const height = useMedia('(max-width: 720px)') ? 60 : 36
   const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => scroll.current, estimateSize: () => height, overscan: 10 })
   useEffect(() => virtual.measure(), [virtual, height])
-  useScrollMemory(virtual, rows.length)
+  useScrollMemory(scroll, virtual, rows.length)
 
   const items = virtual.getVirtualItems()
   const inSight = useMemo(() => items.flatMap(item => rows[item.index] ?? []), [items, rows])
@@ -314,16 +316,19 @@ const widths = (row: Element): ColumnSizingState =>
 /** Coming back with the back button leads to the rows that were seen. */
 const seen = new Map<string, number>()
 
-function useScrollMemory(virtual: Virtualizer<HTMLDivElement, Element>, rows: number) {
+function useScrollMemory(scroll: RefObject<HTMLDivElement | null>, virtual: Virtualizer<HTMLDivElement, Element>, rows: number) {
   const key = location.search
   const restored = useRef(false)
+  const left = useRef<number>(undefined)
   useEffect(() => {
     if (rows === 0 || restored.current) return
     restored.current = true
     virtual.scrollToOffset(seen.get(key) ?? 0)
   }, [key, rows, virtual])
-  // What the virtualizer knows is asked, and not the element: that would have to lay out the page.
-  useEffect(() => () => void seen.set(key, virtual.scrollOffset ?? 0), [key, virtual])
+  // The element is asked only as it goes, before the virtualizer may have heard how it was scrolled last.
+  // Otherwise what that knows will do: the element would have to lay out the page.
+  useLayoutEffect(() => () => void (left.current = scroll.current?.scrollTop), [scroll])
+  useEffect(() => () => void seen.set(key, left.current ?? virtual.scrollOffset ?? 0), [key, virtual])
 }
 
 interface LineProps {
